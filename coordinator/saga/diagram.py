@@ -1,0 +1,98 @@
+"""Print the machine's tables for people: a Mermaid diagram of the statuses and a table of all pairs.
+
+`LEADS_TO` says where each rule can take a saga. It is a claim, and the tests hold it to what they observed.
+"""
+
+from __future__ import annotations
+
+from typing import Final, get_args
+
+from coordinator.saga import rules
+from coordinator.saga.events import Event
+from coordinator.saga.machine import (
+    COMPENSATING,
+    COMPLETED,
+    FAILED,
+    IGNORED,
+    PENDING,
+    STARTED,
+    SUSPENDED,
+    TRANSITIONS,
+    Rule,
+)
+from coordinator.saga.model import TERMINAL, SagaStatus
+
+STAYS: Final = None  # the saga changes and its status does not
+
+# fmt: off
+LEADS_TO: Final[dict[Rule, tuple[SagaStatus | None, ...]]] = {
+    rules.advance:          (PENDING, COMPLETED, SUSPENDED),
+    rules.turn_back:        (STAYS, COMPENSATING, FAILED),
+    rules.retry_or_give_up: (STAYS, COMPENSATING, FAILED),
+    rules.reissue:          (STAYS,),
+    rules.postpone:         (STAYS,),
+    rules.acknowledge_undo: (STAYS, FAILED),
+    rules.fail_undo:        (STAYS, SUSPENDED),
+    rules.undo_timed_out:   (STAYS, SUSPENDED),
+    rules.late_success:     (STAYS,),
+    rules.late_failure:     (),
+    rules.repeated_undo:    (),
+    rules.note_success:     (STAYS,),
+    rules.note_failure:     (STAYS,),
+    rules.note_undo:        (STAYS,),
+    rules.resume:           (PENDING, COMPENSATING, COMPLETED, FAILED),
+}
+# fmt: on
+
+
+def arrows() -> list[tuple[SagaStatus, str, SagaStatus]]:
+    """List every change of status as (from, event, to), in the order of TRANSITIONS."""
+    return [
+        (status, event.__name__, to)
+        for (status, event), rule in TRANSITIONS.items()
+        for to in LEADS_TO[rule]
+        if to not in (STAYS, status)
+    ]
+
+
+def mermaid() -> str:
+    """Draw the changes of status as a Mermaid state diagram; what keeps a saga where it is has no arrow."""
+    labels: dict[tuple[SagaStatus, SagaStatus], list[str]] = {}
+    for source, event, to in arrows():
+        labels.setdefault((source, to), []).append(event)
+    drawn = {status for pair in labels for status in pair}
+    return "\n".join(
+        [
+            "stateDiagram-v2",
+            f"    [*] --> {STARTED}: begin",
+            *(f"    {source} --> {to}: {' / '.join(events)}" for (source, to), events in labels.items()),
+            *(f"    {status} --> [*]" for status in SagaStatus if status in TERMINAL & drawn),
+        ]
+    )
+
+
+def table() -> str:
+    """Write every pair of status and event as a Markdown table, one row per event."""
+    lines = [["event", *SagaStatus], ["---"] * (len(SagaStatus) + 1)]
+    lines += [[event.__name__, *(_cell(status, event) for status in SagaStatus)] for event in get_args(Event)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def reasons() -> str:
+    """List why events are ignored, as Markdown: one line per reason."""
+    pairs: dict[str, dict[str, list[str]]] = {}
+    for (status, event), reason in IGNORED.items():
+        pairs.setdefault(reason, {}).setdefault(status, []).append(event.__name__)
+    return "\n".join(
+        f"- {reason}: " + "; ".join(f"{status} ({', '.join(events)})" for status, events in where.items())
+        for reason, where in pairs.items()
+    )
+
+
+def _cell(status: SagaStatus, event: type) -> str:
+    if (status, event) in IGNORED:
+        return "ignored"
+    rule = TRANSITIONS.get((status, event))
+    if rule is None:
+        return "refused"
+    return ", ".join("stays" if to in (STAYS, status) else f"**{to}**" for to in LEADS_TO[rule]) or "judged"
