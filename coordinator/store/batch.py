@@ -1,0 +1,265 @@
+"""What one statement writes: rows, turned into the arrays of queries/commit_batch.sql.
+
+Each method appends one row; `arguments()` answers the statement's parameters in the order of its numbers. A test
+prepares the statement against the migrated schema and compares the number of parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+Row = tuple[Any, ...]
+_by_id = itemgetter(0)
+
+
+class Token(NamedTuple):
+    """The identity of an outbox row: the transition that caused the message, and its place among its messages."""
+
+    saga_id: str
+    saga_version: int
+    position: int
+
+
+class Fence(NamedTuple):
+    """A partition as its owner knows it, and what a batch consumed of it; the statement refuses if it is not so."""
+
+    part: int
+    epoch: int
+    owner: str
+    from_offset: int
+    next_offset: int
+    applied: int = 0
+    duplicate: int = 0
+    stale: int = 0
+    foreign: int = 0
+    quarantined: int = 0
+
+
+class DeadRecord(NamedTuple):
+    """A consumed record (or a range of unreadable ones) that is set aside with its raw bytes."""
+
+    reason: str
+    detail: str
+    cluster_id: str
+    topic: str
+    partition: int
+    first_offset: int
+    next_offset: int
+    key: bytes | None
+    value: bytes | None
+    value_length: int | None
+    headers: bytes
+
+
+# How each group's columns travel. n: whole numbers or NULL, w: words (ids, names: no text that needs quoting) or
+# NULL, both as an array literal, because the driver spends five times longer on elements one by one; a: an array.
+_FENCE = "nnwnnnnnnn"
+_MOVE = "wnnwann"
+_START = "wawannwannwa"
+_LOG = "wnnwwwa"
+_OUT = "wnnnwnwwa"
+_KEY = "wnn"
+_DEAD = "a" * 15
+_INCIDENT = "a" * 5
+_RESOLVE = "a" * 2
+_AUDIT = "a" * 6
+
+
+class Batch:
+    """One all-or-nothing write: saga rows with the log entries, messages and letters that go with them."""
+
+    __slots__ = (
+        "audits",
+        "dead",
+        "events_through_ms",
+        "fences",
+        "incidents",
+        "logs",
+        "moves",
+        "out",
+        "resolves",
+        "starts",
+        "tokens",
+    )
+
+    def __init__(self) -> None:
+        self.fences: list[Fence] = []
+        self.events_through_ms = 0
+        self.moves: list[Row] = []
+        self.starts: list[Row] = []
+        self.logs: list[Row] = []
+        self.out: list[Row] = []
+        self.tokens: list[Token] = []
+        self.dead: list[Row] = []
+        self.incidents: list[Row] = []
+        self.resolves: list[Row] = []
+        self.audits: list[Row] = []
+
+    def move(
+        self,
+        saga_id: str,
+        version: int,
+        next_version: int,
+        status: str,
+        state: bytes,
+        deadline_ms: int | None,
+        unless_unsent: bool,
+    ) -> None:
+        """Take a saga from `version` to `next_version`; with `unless_unsent` only if its outbox is empty."""
+        self.moves.append((saga_id, version, next_version, status, state, deadline_ms, int(unless_unsent)))
+
+    def start(
+        self,
+        definition: str,
+        business_key: str,
+        saga_id: str,
+        input_hash: bytes,
+        part: int,
+        definition_id: int,
+        traceparent: str | None,
+        input_: bytes,
+        version: int,
+        deadline_ms: int | None,
+        status: str,
+        state: bytes,
+    ) -> None:
+        """Begin a saga, provided that its business key is free."""
+        self.starts.append(
+            (
+                definition,
+                business_key,
+                saga_id,
+                input_hash,
+                part,
+                definition_id,
+                traceparent,
+                input_,
+                version,
+                deadline_ms,
+                status,
+                state,
+            )
+        )
+
+    def log(
+        self,
+        saga_id: str,
+        version: int,
+        part: int,
+        event: str,
+        step_name: str | None,
+        status: str,
+        data: bytes,
+    ) -> None:
+        """Append one transition to a saga's log; `data` is JSON text."""
+        self.logs.append((saga_id, version, part, event, step_name, status, data))
+
+    def send(
+        self,
+        token: Token,
+        part: int,
+        destination: str,
+        partition: int,
+        type_: str,
+        traceparent: str | None,
+        payload: bytes,
+    ) -> None:
+        """Keep a message until Kafka has acknowledged it."""
+        self.out.append((*token, part, destination, partition, type_, traceparent, payload))
+
+    def set_aside_record(self, record: DeadRecord) -> None:
+        """Keep a record that cannot be applied."""
+        self.dead.append(("record", *record, None, None, None))
+
+    def set_aside_compensation(
+        self,
+        saga_id: str,
+        saga_version: int,
+        command_id: str,
+        topic: str,
+        partition: int,
+        reason: str,
+        detail: str,
+        value: bytes,
+    ) -> None:
+        """Keep a compensation that automation has given up on for now."""
+        self.dead.append(
+            (
+                "compensation",
+                reason,
+                detail,
+                None,
+                topic,
+                partition,
+                None,
+                None,
+                saga_id.encode(),
+                value,
+                len(value),
+                b"[]",
+                saga_id,
+                saga_version,
+                command_id,
+            )
+        )
+
+    def open_incident(self, saga_id: str, saga_version: int, reason: str, step_name: str | None, detail: str) -> None:
+        """Ask for a person."""
+        self.incidents.append((saga_id, saga_version, reason, step_name, detail))
+
+    def resolve_incidents(self, saga_id: str, by: str) -> None:
+        """Close a saga's open incidents."""
+        self.resolves.append((saga_id, by))
+
+    def audit(self, actor: str, action: str, saga_id: str, reason: str, before: int, after: int) -> None:
+        """Record what a person did, in the same statement."""
+        self.audits.append((actor, action, saga_id, reason, before, after))
+
+    @property
+    def empty(self) -> bool:
+        """Nothing to write but, perhaps, the deletion of acknowledged messages."""
+        return not (self.fences or self.moves or self.starts)
+
+    def arguments(self) -> list[Any]:
+        """The statement's parameters; saga rows are sorted by id, so that overlapping writers cannot deadlock."""
+        self.moves.sort(key=_by_id)
+        through = datetime.fromtimestamp(self.events_through_ms / 1000, UTC)
+        arguments: list[Any] = [*_columns(self.fences, _FENCE), through, *_columns(self.moves, _MOVE)]
+        # A start's key, id and the rest feed two inserts; the statement numbers them in this order.
+        arguments += _columns(self.starts, _START)
+        arguments += _columns(self.logs, _LOG)
+        arguments += _columns(self.out, _OUT)
+        self.tokens.sort()
+        arguments += _columns(self.tokens, _KEY)
+        arguments += _columns(self.dead, _DEAD)
+        arguments += _columns(self.incidents, _INCIDENT)
+        arguments += _columns(self.resolves, _RESOLVE)
+        arguments += _columns(self.audits, _AUDIT)
+        return arguments
+
+
+def _columns(rows: Sequence[Iterable[Any]], kinds: str) -> list[Any]:
+    if not rows:
+        return [() if kind == "a" else "{}" for kind in kinds]
+    return [_ENCODERS[kind](column) for kind, column in zip(kinds, zip(*rows, strict=True), strict=True)]
+
+
+def _numbers(column: tuple[Any, ...]) -> str:
+    literal = "{" + str([*column])[1:-1] + "}"
+    return literal.replace("None", "NULL") if "N" in literal else literal
+
+
+def _words(column: tuple[Any, ...]) -> str:
+    if None in column:
+        column = tuple("NULL" if word is None else word for word in column)
+    return "{" + ",".join(column) + "}"
+
+
+def _array(column: tuple[Any, ...]) -> tuple[Any, ...]:
+    return column
+
+
+_ENCODERS: dict[str, Callable[[tuple[Any, ...]], Any]] = {"n": _numbers, "w": _words, "a": _array}

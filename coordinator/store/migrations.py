@@ -1,0 +1,65 @@
+"""Running the migrations of alembic/, and telling whether a database has them."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+from alembic.config import Config
+
+from alembic import command
+from coordinator.errors import ConfigurationError
+from coordinator.store.database import connect
+
+
+def scripts_folder() -> Path:
+    """The folder alembic/ of the checkout, or of the working directory for an installed package."""
+    candidates = [Path(__file__).resolve().parents[2] / "alembic", Path.cwd() / "alembic"]
+    for folder in candidates:
+        if (folder / "env.py").is_file():
+            return folder
+    raise ConfigurationError(
+        f"the folder alembic/ with the migrations is in none of: {', '.join(map(str, candidates))}"
+    )
+
+
+def head() -> str:
+    """The newest migration: files in alembic/versions begin with their revision, and revisions are numbered."""
+    revisions = sorted(file.name.partition("_")[0] for file in (scripts_folder() / "versions").glob("[0-9]*.py"))
+    if not revisions:
+        raise ConfigurationError("there are no migrations in alembic/versions")
+    return revisions[-1]
+
+
+async def migrate(url: str) -> None:
+    """Bring a database to the newest migration; any number of processes may call this at once.
+
+    Raises Unavailable when Postgres does not answer.
+    """
+    connection = await connect(url, engine=False)
+    await connection.close()
+    # Only `saga migrate` needs Alembic; every other process starts half a second sooner without it.
+
+    config = Config()
+    config.set_main_option("script_location", str(scripts_folder()).replace("%", "%%"))
+    config.attributes["url"] = _sqlalchemy_url(url)
+    # env.py runs an event loop of its own.
+    await asyncio.to_thread(command.upgrade, config, "head")
+
+
+async def is_current(connection: asyncpg.Connection[asyncpg.Record]) -> bool:
+    """Whether the database stands at the newest migration."""
+    try:
+        found = await connection.fetchval("SELECT version_num FROM alembic_version")
+    except asyncpg.UndefinedTableError:
+        return False
+    return bool(found == head())
+
+
+def _sqlalchemy_url(url: str) -> str:
+    parts = urlsplit(url)
+    if not parts.scheme.startswith("postgres"):
+        raise ConfigurationError("database.url must begin with postgresql://")
+    return urlunsplit(parts._replace(scheme="postgresql+asyncpg"))

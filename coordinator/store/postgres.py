@@ -1,0 +1,308 @@
+"""The engine's port to Postgres: a handful of calls, each one statement, each with a deadline.
+
+Two long-lived sessions: one for the hot path and one for everything that must not wait behind it. A call that
+loses its connection raises Unavailable and leaves the outcome open: the statement may have been committed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+import asyncpg
+import msgspec
+
+from coordinator.errors import Unavailable
+from coordinator.store.batch import Batch, Token
+from coordinator.store.database import GONE, check_durability, connect, statement
+
+T = TypeVar("T")
+
+
+class Committed(msgspec.Struct, frozen=True):
+    """The answer of a committed batch: when its statement began, and the database's clock at its end (ms)."""
+
+    at_ms: int
+    now_ms: int
+
+
+class RowMoved(Exception):
+    """A saga row of the batch has moved on, or its command is still unsent; nothing was written."""
+
+
+class FenceLost(Exception):
+    """A partition of the batch has another owner or another offset; nothing was written."""
+
+
+class KeyTaken(Exception):
+    """A business key of the batch was taken meanwhile; nothing was written."""
+
+
+class Contended(Unavailable):
+    """A lock was not to be had in time, or the statement was a deadlock's victim; nothing was written."""
+
+
+class Unacceptable(Exception):
+    """Postgres refuses a value of the batch; nothing was written."""
+
+
+class SagaRow(msgspec.Struct, frozen=True):
+    """A saga as its row holds it."""
+
+    id: str
+    part: int
+    definition_id: int
+    business_key: str
+    traceparent: str | None
+    input: bytes
+    version: int
+    status: str
+    state: bytes
+    created_ms: int
+
+
+class TakenKey(msgspec.Struct, frozen=True):
+    """A business key that is in use."""
+
+    definition: str
+    business_key: str
+    saga_id: str
+    input_hash: bytes
+
+
+class UnsentMessage(msgspec.Struct, frozen=True):
+    """An outbox row."""
+
+    token: Token
+    part: int
+    destination: str
+    partition: int
+    type: str
+    traceparent: str | None
+    payload: bytes
+    created_ms: int
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """A partition that became ours: its epoch, and the first offset that was not consumed yet."""
+
+    part: int
+    epoch: int
+    next_offset: int
+    events_through_ms: int
+
+
+class Shard(msgspec.Struct, frozen=True):
+    """A partition's row as it stands."""
+
+    part: int
+    epoch: int
+    owner: str | None
+    cluster_id: str
+    next_offset: int
+
+
+BUSY = (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+_REFUSALS: dict[str, type[Exception]] = {"SG409": RowMoved, "SG410": FenceLost, "SG411": KeyTaken}
+
+
+class PostgresStore:
+    """The store of engine and API over two sessions; reconnects by itself on the next call."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._hot = _Session(url, busy=Contended)
+        self._side = _Session(url, busy=Unavailable)
+
+    async def start(self) -> None:
+        """Connect and check that the server keeps what it acknowledges; raises Unavailable, ConfigurationError."""
+        await self._hot.run(check_durability)
+
+    async def stop(self) -> None:
+        """Close both sessions."""
+        await self._hot.close()
+        await self._side.close()
+
+    async def commit(self, batch: Batch) -> Committed:
+        """Write a batch, all or nothing.
+
+        Raises RowMoved, FenceLost, KeyTaken, Contended, Unacceptable (nothing was written) or Unavailable (the
+        outcome is unknown).
+        """
+        row = await self._hot.fetchrow("commit_batch", *batch.arguments())
+        return Committed(row["at_ms"], row["now_ms"])
+
+    async def load(self, saga_ids: Sequence[str]) -> list[SagaRow]:
+        """Read sagas by id; unknown ids are left out."""
+        rows = await self._side.fetch("load_sagas", saga_ids)
+        return [
+            SagaRow(
+                row["id"],
+                row["part"],
+                row["definition_id"],
+                row["business_key"],
+                row["traceparent"],
+                row["input"],
+                row["version"],
+                row["status"],
+                row["state"],
+                row["created_ms"],
+            )
+            for row in rows
+        ]
+
+    async def taken_keys(self, keys: Sequence[tuple[str, str]]) -> list[TakenKey]:
+        """Which of these (definition, business key) pairs are in use."""
+        definitions, business_keys = zip(*keys, strict=True)
+        rows = await self._side.fetch("find_keys", definitions, business_keys)
+        return [TakenKey(row["definition"], row["business_key"], row["saga_id"], row["input_hash"]) for row in rows]
+
+    async def due(self, parts: Sequence[int], before_ms: int, limit: int) -> list[str]:
+        """Ids of sagas of these partitions that wake before a moment, earliest first."""
+        return [row["id"] for row in await self._side.fetch("due_sagas", parts, before_ms, limit)]
+
+    async def push_wake(self, saga_ids: Sequence[str]) -> None:
+        """Let sagas that woke too early wake at their deadlines instead."""
+        await self._side.fetch("push_wake", sorted(saga_ids))
+
+    async def unsent_sagas(self, saga_ids: Sequence[str]) -> set[str]:
+        """Which of these sagas have messages that are not known to be on Kafka."""
+        return {row["saga_id"] for row in await self._side.fetch("unsent_sagas", saga_ids)}
+
+    async def unsent(self, parts: Sequence[int], older_than_ms: int, after: Token, limit: int) -> list[UnsentMessage]:
+        """One page of the outbox of these partitions, in key order after `after`."""
+        rows = await self._side.fetch("unsent_messages", parts, older_than_ms, *after, limit)
+        return [
+            UnsentMessage(
+                Token(row["saga_id"], row["saga_version"], row["position"]),
+                row["part"],
+                row["destination"],
+                row["partition"],
+                row["type"],
+                row["traceparent"],
+                row["payload"],
+                row["created_ms"],
+            )
+            for row in rows
+        ]
+
+    async def acknowledge(self, tokens: Sequence[Token]) -> None:
+        """Delete messages that Kafka has."""
+        if tokens:
+            await self._side.fetch("acknowledge", *zip(*sorted(tokens), strict=True))
+
+    async def claim(self, first_offsets: dict[int, int], owner: str, cluster_id: str) -> list[Claim]:
+        """Become the owner of partitions {partition: first offset in Kafka}: a new epoch for each."""
+        rows = await self._side.fetch(
+            "claim_shards", list(first_offsets), list(first_offsets.values()), owner, cluster_id
+        )
+        return [Claim(row["part"], row["epoch"], row["next_offset"], row["events_through_ms"]) for row in rows]
+
+    async def shards(self, parts: Sequence[int]) -> list[Shard]:
+        """Read the rows of partitions."""
+        rows = await self._side.fetch("read_shards", parts)
+        return [Shard(row["part"], row["epoch"], row["owner"], row["cluster_id"], row["next_offset"]) for row in rows]
+
+    async def rewind(self, rewinds: Sequence[tuple[int, int, int]]) -> None:
+        """Begin (partition, epoch, first offset) anew: the recorded offset is not in the log."""
+        await self._side.fetch("rewind_shards", *zip(*rewinds, strict=True))
+
+    async def register_definitions(self, definitions: Sequence[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        """Give every (name, version) its small id; answers all that were ever registered."""
+        if definitions:
+            await self._side.fetch("register_definitions", *zip(*definitions, strict=True))
+        rows = await self._side.fetch("read_definitions")
+        return {(row["name"], row["version"]): row["id"] for row in rows}
+
+    async def now_ms(self) -> int:
+        """The database's clock."""
+        row = await self._side.fetchrow("now")
+        return int(row["now_ms"])
+
+    async def run(self, action: Callable[[asyncpg.Connection[asyncpg.Record]], Awaitable[T]]) -> T:
+        """Run an action on the side session's connection; raises Unavailable."""
+        return await self._side.run(action)
+
+    async def fetch(self, name: str, *arguments: Any) -> list[asyncpg.Record]:
+        """Run one of the other statements of queries/ on the side session."""
+        return await self._side.fetch(name, *arguments)
+
+
+class _Session:
+    """One connection that is opened anew after it was lost, used by one statement at a time.
+
+    `busy` is what a call raises when a lock was not to be had in time: nothing was written.
+    """
+
+    def __init__(self, url: str, *, busy: type[Exception]) -> None:
+        self._url = url
+        self._busy = busy
+        self._lock = asyncio.Lock()
+        self._connection: asyncpg.Connection[asyncpg.Record] | None = None
+        self._prepared: dict[str, asyncpg.prepared_stmt.PreparedStatement[asyncpg.Record]] = {}
+
+    async def fetch(self, name: str, *arguments: Any) -> list[asyncpg.Record]:
+        async with self._lock:
+            try:
+                return await (await self._statement(name)).fetch(*arguments)
+            except BUSY as error:
+                raise self._busy(f"Postgres is busy: {error}") from error
+            except GONE as error:
+                if isinstance(error, ValueError):  # a value that the driver cannot encode
+                    raise Unacceptable(str(error)) from error
+                raise self._lost(error) from error
+            except asyncpg.PostgresError as error:
+                raise _translated(error) from error
+
+    async def fetchrow(self, name: str, *arguments: Any) -> asyncpg.Record:
+        rows = await self.fetch(name, *arguments)
+        return rows[0]
+
+    async def run(self, action: Callable[[asyncpg.Connection[asyncpg.Record]], Awaitable[T]]) -> T:
+        async with self._lock:
+            try:
+                return await action(await self._connected())
+            except GONE as error:
+                raise self._lost(error) from error
+
+    async def close(self) -> None:
+        if self._connection is not None:
+            try:
+                await self._connection.close(timeout=2)
+            except GONE:
+                self._connection.terminate()
+        self._forget()
+
+    async def _statement(self, name: str) -> asyncpg.prepared_stmt.PreparedStatement[asyncpg.Record]:
+        connection = await self._connected()
+        if name not in self._prepared:
+            self._prepared[name] = await connection.prepare(statement(name))
+        return self._prepared[name]
+
+    async def _connected(self) -> asyncpg.Connection[asyncpg.Record]:
+        if self._connection is None or self._connection.is_closed():
+            self._forget()
+            self._connection = await connect(self._url)
+        return self._connection
+
+    def _lost(self, error: BaseException) -> Unavailable:
+        # After a timeout the session may still be busy with the old statement: its answer must not be taken for
+        # that of the next one.
+        if self._connection is not None:
+            self._connection.terminate()
+        self._forget()
+        return Unavailable(f"Postgres does not answer: {error or type(error).__name__}")
+
+    def _forget(self) -> None:
+        self._connection = None
+        self._prepared = {}
+
+
+def _translated(error: asyncpg.PostgresError) -> Exception:
+    code = error.sqlstate or ""
+    if code in _REFUSALS:
+        return _REFUSALS[code](str(error))
+    if code.startswith(("22", "23", "54")):
+        return Unacceptable(f"{code}: {error}")
+    return Unavailable(f"Postgres refuses the statement: {code} {error}")

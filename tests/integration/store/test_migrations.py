@@ -1,0 +1,120 @@
+"""The schema: made once by any number of migrators, and a guard of what must be true."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import asyncpg
+import pytest
+
+from coordinator.store.database import statement
+from coordinator.store.migrations import is_current, migrate
+from deploy.local.stack import LocalStack
+from tests.integration.store.workload import Connection, Workload
+
+DAYS_AHEAD = 14
+WORDS_MIN = 4
+
+# What a row says that must not be -> the constraint that refuses it, by its name.
+BROKEN = {
+    "a_status_is_a_word_of_the_dictionary": "UPDATE saga SET status = 'finished' WHERE id = $1",
+    "versions_count_transitions_from_one": "UPDATE saga SET version = 0 WHERE id = $1",
+    "a_finished_or_suspended_saga_waits_for_nothing": "UPDATE saga SET status = 'completed' WHERE id = $1",
+    "a_saga_in_progress_has_something_to_wake_for": "UPDATE saga SET wake_at = NULL, deadline = NULL WHERE id = $1",
+    "a_saga_wakes_no_later_than_its_deadline": "UPDATE saga SET deadline = wake_at - interval '1s' WHERE id = $1",
+    "a_saga_is_known_by_its_id": "INSERT INTO saga SELECT * FROM saga WHERE id = $1",
+    "a_business_key_starts_one_saga_per_definition": "INSERT INTO saga_key SELECT * FROM saga_key WHERE saga_id = $1",
+    "an_input_hash_is_a_sha256": "UPDATE saga_key SET input_hash = 'short' WHERE saga_id = $1",
+    "an_act_has_a_reason": "INSERT INTO audit_log (actor, action, saga_id, reason, version_before, version_after)"
+    " VALUES ('ann', 'retry', $1, '  ', 1, 2)",
+    "an_act_moves_the_saga": "INSERT INTO audit_log (actor, action, saga_id, reason, version_before, version_after)"
+    " VALUES ('ann', 'retry', $1, 'mended', 2, 2)",
+    "a_record_says_where_it_came_from": "INSERT INTO dead_letter (kind, reason, detail, topic, partition, headers,"
+    " saga_id) VALUES ('record', 'empty', '', 't', 0, '', $1)",
+    "a_compensation_says_whose_it_is": "INSERT INTO dead_letter (kind, reason, detail, topic, partition, headers,"
+    " saga_id) VALUES ('compensation', 'given_up', '', 't', 0, '', $1)",
+    "a_resolved_incident_says_by_whom": "INSERT INTO incident (saga_id, saga_version, reason, detail, resolved_at)"
+    " VALUES ($1, 1, 'r', '', now())",
+}
+
+
+async def test_two_migrations_at_once_make_one_schema(stack: LocalStack, fresh_database: str) -> None:
+    """Two processes that migrate an empty database at the same time both succeed, and a third finds nothing to do."""
+    environment = stack.environment(fresh_database)
+    processes = [
+        stack.processes.python(f"migrate{number}", "-m", "coordinator", "migrate", environment=environment)
+        for number in range(2)
+    ]
+    assert await asyncio.gather(*(asyncio.to_thread(process.wait, 30) for process in processes)) == [0, 0]
+    connection = await asyncpg.connect(fresh_database)
+    try:
+        assert await is_current(connection)
+        before = await connection.fetch("SELECT relname, relkind FROM pg_class ORDER BY relname")
+        await migrate(fresh_database)
+        assert await connection.fetch("SELECT relname, relkind FROM pg_class ORDER BY relname") == before
+    finally:
+        await connection.close()
+
+
+async def test_a_database_without_migrations_is_known_as_such(fresh_database: str) -> None:
+    """A coordinator can tell an empty database from one that is ready."""
+    connection = await asyncpg.connect(fresh_database)
+    try:
+        assert not await is_current(connection)
+    finally:
+        await connection.close()
+
+
+async def test_constraints_are_named_by_sentences(plain: Connection) -> None:
+    """Every CHECK and UNIQUE constraint says in its name what must be true, so that a refusal explains itself."""
+    names = await plain.fetch(
+        "SELECT conname AS name FROM pg_constraint"
+        " WHERE connamespace = 'public'::regnamespace AND contype IN ('c', 'u') AND coninhcount = 0"
+    )
+    assert names
+    assert [row["name"] for row in names if row["name"].count("_") < WORDS_MIN - 1] == []
+
+
+@pytest.mark.parametrize("constraint", BROKEN)
+async def test_a_constraint_refuses_what_must_not_be(plain: Connection, workload: Workload, constraint: str) -> None:
+    """A row that contradicts itself is refused, and the refusal names the sentence that it breaks."""
+    [active] = await workload.started()
+    with pytest.raises(asyncpg.IntegrityConstraintViolationError) as refusal:
+        await plain.execute(BROKEN[constraint], active.id)
+    assert refusal.value.constraint_name == constraint
+
+
+async def test_an_offset_has_one_verdict(plain: Connection) -> None:
+    """More verdicts than consumed offsets are refused."""
+    with pytest.raises(asyncpg.CheckViolationError) as refusal:
+        await plain.execute(
+            "INSERT INTO shard (part, cluster_id, first_offset, next_offset, applied, stale)"
+            " VALUES (99, 'c', 5, 7, 2, 1)"
+        )
+    assert refusal.value.constraint_name == "every_consumed_offset_has_at_most_one_verdict"
+
+
+async def test_the_log_has_a_fortnight_ahead(plain: Connection) -> None:
+    """A new database has a log partition for yesterday, today and each of the next 14 days, and no default one."""
+    today = datetime.now(UTC).date()
+    wanted = {f"saga_log_{today + timedelta(days=ahead):%Y%m%d}" for ahead in range(-1, DAYS_AHEAD + 1)}
+    found = await plain.fetch(
+        "SELECT c.relname AS name, pg_get_expr(c.relpartbound, c.oid) AS bounds FROM pg_inherits AS i"
+        " JOIN pg_class AS c ON c.oid = i.inhrelid WHERE i.inhparent = 'saga_log'::regclass"
+    )
+    assert wanted <= {row["name"] for row in found}
+    assert [row["name"] for row in found if row["bounds"] == "DEFAULT"] == []
+    assert await plain.fetchval(statement("log_days_ahead")) == DAYS_AHEAD
+
+
+async def test_days_are_made_once_by_many(database: str, plain: Connection) -> None:
+    """Several coordinators that look after the log at the same time make each missing day once."""
+    others = [await asyncpg.connect(database) for _ in range(3)]
+    try:
+        made = await asyncio.gather(*(other.fetchval(statement("ensure_log_days"), DAYS_AHEAD + 6) for other in others))
+    finally:
+        for other in others:
+            await other.close()
+    assert sum(made) == 6
+    assert await plain.fetchval(statement("ensure_log_days"), DAYS_AHEAD + 6) == 0
