@@ -1,0 +1,20 @@
+"""Finding the saga definitions that the settings name, as `module:attribute`."""
+
+from __future__ import annotations
+
+import importlib
+
+from coordinator.errors import ConfigurationError, DefinitionError
+from coordinator.saga.definition import SagaDefinition
+
+
+def load_definitions(where: str) -> tuple[SagaDefinition, ...]:
+    """Import `module:attribute`, a tuple of definitions; raises ConfigurationError with what is wrong."""
+    module_name, _, attribute = where.partition(":")
+    try:
+        found = getattr(importlib.import_module(module_name), attribute or "definitions")
+    except (ImportError, AttributeError, DefinitionError) as error:
+        raise ConfigurationError(f"SAGA_DEFINITIONS={where}: {error}") from error
+    if not isinstance(found, tuple) or not all(isinstance(item, SagaDefinition) for item in found) or not found:
+        raise ConfigurationError(f"SAGA_DEFINITIONS={where} must be a tuple of saga definitions, not empty")
+    return found

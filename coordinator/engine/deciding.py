@@ -1,0 +1,269 @@
+"""From arrivals to a draft: load the sagas, ask the machine, and give every arrival its verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+import structlog
+
+from coordinator.engine.cache import ActiveSaga, SagaCache, from_row
+from coordinator.engine.clock import DatabaseClock, new_saga_id
+from coordinator.engine.draft import Draft
+from coordinator.engine.messages import CommandBuilder, refusal_id
+from coordinator.engine.ownership import Ownership
+from coordinator.engine.ports import Chance, Clock, Store
+from coordinator.engine.reading import (
+    Arrival,
+    BadArrival,
+    ReplyArrival,
+    StartArrival,
+    TouchArrival,
+    dead_record,
+    event_of,
+)
+from coordinator.engine.registry import Registry
+from coordinator.engine.topology import Topology
+from coordinator.kafka.records import Outgoing
+from coordinator.saga import machine
+from coordinator.saga.effects import Moved, Verdict
+from coordinator.store.batch import Token
+from coordinator.wire.cloudevents import event_headers
+from coordinator.wire.messages import StartRefused
+from coordinator.wire.strict_json import encode
+
+log = structlog.get_logger()
+
+DEAD_LETTERS_PER_BATCH = 100  # per partition; further bad records of a batch share one row
+SAMPLE_EVERY_S = 1.0  # of records for sagas that nobody knows
+
+_POSITION = {verdict: position for position, verdict in enumerate(Verdict)}
+
+
+class Decided(msgspec.Struct, frozen=True):
+    """A draft that is ready to be written, and what came of the arrivals.
+
+    `verdicts` counts (verdict, reason word) pairs; `loaded` are sagas that were read for it; `reaches` says per
+    partition up to where the arrivals go and how many got which verdict.
+    """
+
+    draft: Draft
+    verdicts: dict[tuple[str, str], int]
+    loaded: list[ActiveSaga]
+    reaches: list[tuple[int, int, list[int]]]
+
+
+class Decider:
+    """Decides about arrivals; holds nothing between batches but the time of its last sample."""
+
+    def __init__(
+        self,
+        store: Store,
+        cache: SagaCache,
+        registry: Registry,
+        topology: Topology,
+        clock: Clock,
+        now: DatabaseClock,
+        chance: Chance,
+        ownership: Ownership,
+    ) -> None:
+        self.store = store
+        self.cache = cache
+        self.registry = registry
+        self.topology = topology
+        self.commands = CommandBuilder(topology)
+        self.clock = clock
+        self.now = now
+        self.chance = chance
+        self.ownership = ownership
+        self._sampled_at = -SAMPLE_EVERY_S
+
+    async def decide(self, arrivals: Sequence[Arrival]) -> Decided:
+        """Judge arrivals in their order; raises Unavailable when what they need cannot be read."""
+        for arrival in arrivals:
+            if isinstance(arrival, TouchArrival):
+                self.cache.evict(arrival.saga_id)
+        loaded, strangers = await self.load(saga_ids(arrivals))
+        taken = await self._taken_keys(arrivals)
+        judge = _Judge(self, loaded, strangers, taken)
+        for arrival in arrivals:
+            judge.judge(arrival)
+        return Decided(judge.draft, judge.verdicts, list(loaded.values()), judge.reaches())
+
+    async def load(self, wanted: Iterable[str]) -> tuple[dict[str, ActiveSaga], set[str]]:
+        """Read sagas that are not in memory; the second answer are those of definitions unknown here."""
+        missing = [saga_id for saga_id in wanted if self.cache.get(saga_id) is None]
+        loaded: dict[str, ActiveSaga] = {}
+        strangers: set[str] = set()
+        for row in await self.store.load(missing) if missing else ():
+            active = from_row(row, self.registry)
+            if active is None:
+                strangers.add(row.id)
+            else:
+                loaded[row.id] = active
+        return loaded, strangers
+
+    async def _taken_keys(self, arrivals: Sequence[Arrival]) -> dict[tuple[str, str], tuple[str, bytes]]:
+        keys = [
+            (arrival.definition.name, arrival.business_key) for arrival in arrivals if isinstance(arrival, StartArrival)
+        ]
+        taken = await self.store.taken_keys(keys) if keys else []
+        return {(key.definition, key.business_key): (key.saga_id, key.input_hash) for key in taken}
+
+    def may_sample(self) -> bool:
+        """Whether a record for an unknown saga should be kept as an example, now and then."""
+        now = self.clock.monotonic()
+        if now - self._sampled_at < SAMPLE_EVERY_S:
+            return False
+        self._sampled_at = now
+        return True
+
+
+class _Judge:
+    """One pass over one batch."""
+
+    def __init__(
+        self,
+        decider: Decider,
+        loaded: dict[str, ActiveSaga],
+        strangers: set[str],
+        taken: dict[tuple[str, str], tuple[str, bytes]],
+    ) -> None:
+        self._d = decider
+        self._loaded = loaded
+        self._strangers = strangers
+        self._taken = taken
+        self._counts: dict[int, list[int]] = {}
+        self._next: dict[int, int] = {}
+        self._dead: dict[int, int] = {}
+        self._crowd: dict[int, list[Arrival]] = {}
+        self._now_ms = decider.now.now_ms()
+        self.draft = Draft(decider.commands)
+        self.verdicts: dict[tuple[str, str], int] = {}
+
+    def judge(self, arrival: Arrival) -> None:
+        """Give one arrival its verdict."""
+        if isinstance(arrival, ReplyArrival):
+            verdict, reason = self._reply(arrival)
+        elif isinstance(arrival, StartArrival):
+            verdict, reason = self._start(arrival)
+        elif isinstance(arrival, TouchArrival):
+            verdict, reason = Verdict.APPLIED, "touched"
+        else:
+            verdict, reason = self._set_aside(arrival, arrival.reason, arrival.detail), arrival.reason
+        self._next[arrival.part] = arrival.next_offset
+        counts = self._counts.get(arrival.part)
+        if counts is None:
+            counts = self._counts[arrival.part] = [0, 0, 0, 0, 0]
+        counts[_POSITION[verdict]] += 1
+        key = (verdict, reason)
+        self.verdicts[key] = self.verdicts.get(key, 0) + 1
+
+    def reaches(self) -> list[tuple[int, int, list[int]]]:
+        """Every arrival has its verdict: up to where each partition is judged, and the counts of its verdicts."""
+        for part, crowd in self._crowd.items():
+            self._set_aside_crowd(part, crowd)
+        return [(part, self._next[part], self._counts[part]) for part in sorted(self._next)]
+
+    def _reply(self, arrival: ReplyArrival) -> tuple[Verdict, str]:
+        active = self._loaded.get(arrival.saga_id) or self._d.cache.get(arrival.saga_id)
+        if active is None:
+            return self._unknown(arrival)
+        roll = self._d.chance.roll()
+        try:
+            event = event_of(arrival, active.definition)
+            before = self.draft.current(active)
+            decision = machine.decide(active.definition, before, event, now_ms=self._now_ms, roll=roll)
+        except Exception as error:
+            log.exception("decision_failed", saga_id=arrival.saga_id, offset=arrival.offset)
+            return self._set_aside(arrival, "internal", repr(error)), "internal"
+        if isinstance(decision, Moved):
+            self.draft.move(active, before, event, decision, self._now_ms, roll)
+        elif decision.reason.startswith(("conflicting_reply", "not_owner")):
+            log.warning("reply_disbelieved", saga_id=active.id, reason=decision.reason, source=arrival.source)
+        return decision.verdict, decision.reason.partition(":")[0]
+
+    def _unknown(self, arrival: ReplyArrival) -> tuple[Verdict, str]:
+        if arrival.saga_id in self._strangers:
+            detail = "the definition of this saga is not known to this coordinator"
+            return self._set_aside(arrival, "definition_unknown", detail), "definition_unknown"
+        if self._d.may_sample():
+            self._set_aside(arrival, "unknown_saga", "no saga has this id; one record per second is kept")
+        return Verdict.FOREIGN, "unknown_saga"
+
+    def _start(self, arrival: StartArrival) -> tuple[Verdict, str]:
+        key = (arrival.definition.name, arrival.business_key)
+        winner = self._taken.get(key)
+        if winner is not None:
+            if winner[1] == arrival.input_hash:
+                return Verdict.DUPLICATE, "started"
+            self._refuse_start(arrival, winner[0])
+            return Verdict.STALE, "business_key_taken"
+        saga_id = new_saga_id(self._now_ms, self._d.chance)
+        moved = machine.begin(arrival.definition, saga_id, now_ms=self._now_ms)
+        active = ActiveSaga(
+            moved.saga,
+            arrival.definition,
+            self._d.registry.id_of(arrival.definition),
+            arrival.part,
+            arrival.business_key,
+            arrival.traceparent,
+            arrival.input,
+            self._now_ms,
+        )
+        self.draft.begin(active, moved, arrival.input_hash, self._now_ms)
+        self._taken[key] = (saga_id, arrival.input_hash)
+        return Verdict.APPLIED, "started"
+
+    def _refuse_start(self, arrival: StartArrival, winner: str) -> None:
+        topology = self._d.topology
+        name = arrival.definition.name
+        body = encode(StartRefused(name, arrival.business_key, "the business key has another input", winner))
+        token = Token(new_saga_id(self._now_ms, self._d.chance), 0, 0)
+        identity = refusal_id(token.saga_id)
+        partition = topology.partition(topology.events, arrival.part)
+        self.draft.batch.send(
+            token,
+            arrival.part,
+            topology.events,
+            partition,
+            StartRefused.ce_type,
+            arrival.traceparent,
+            body,
+        )
+        headers = event_headers(StartRefused.ce_type, identity, token.saga_id, self._now_ms, arrival.traceparent)
+        self.draft.records.append(Outgoing(topology.events, partition, token.saga_id.encode(), body, headers, token))
+
+    def _set_aside(self, arrival: Arrival, reason: str, detail: str) -> Verdict:
+        kept = self._dead.get(arrival.part, 0)
+        if kept >= DEAD_LETTERS_PER_BATCH:
+            self._crowd.setdefault(arrival.part, []).append(arrival)
+            return Verdict.QUARANTINED
+        self._dead[arrival.part] = kept + 1
+        self._write_dead(arrival, reason, detail)
+        return Verdict.QUARANTINED
+
+    def _write_dead(self, arrival: Arrival, reason: str, detail: str) -> None:
+        ownership = self._d.ownership
+        self.draft.batch.set_aside_record(
+            dead_record(arrival, reason, detail, ownership.cluster_id, self._d.topology.replies)
+        )
+        log.warning(
+            "record_set_aside",
+            partition=arrival.part,
+            offset=arrival.offset,
+            reason=reason,
+            detail=detail[:200],
+        )
+
+    def _set_aside_crowd(self, part: int, crowd: list[Arrival]) -> None:
+        """Many bad records at once: one row for the rest of them, so that a flood cannot fill the table."""
+        first, last = crowd[0], crowd[-1]
+        whole = BadArrival(part, first.offset, last.next_offset, "crowd", "", None)
+        detail = f"{len(crowd)} records between these offsets were set aside; they are still in the topic"
+        self._write_dead(whole, "crowd", detail)
+
+
+def saga_ids(arrivals: Sequence[Arrival]) -> list[str]:
+    """The sagas that arrivals are about, each once."""
+    return list({arrival.saga_id: None for arrival in arrivals if isinstance(arrival, ReplyArrival | TouchArrival)})

@@ -1,0 +1,161 @@
+"""A batch in the making: decisions become rows of one statement and records for Kafka.
+
+Several transitions of one saga fold into one row update (version v to v+k, k log entries). Nothing here touches
+the cache or Kafka; whoever commits the draft does both afterwards, or throws it away.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+import msgspec
+
+from coordinator.engine.cache import ActiveSaga
+from coordinator.engine.journal import BEGAN, began, entry
+from coordinator.engine.messages import CommandBuilder
+from coordinator.kafka.records import Outgoing
+from coordinator.saga.effects import (
+    DeadLetterCompensation,
+    Effect,
+    IssueCommand,
+    Moved,
+    OpenIncident,
+    ResolveIncidents,
+)
+from coordinator.saga.events import Event
+from coordinator.saga.model import Direction, Saga, SagaStatus, dump_state
+from coordinator.store.batch import Batch, Token
+
+
+class Transitioned(msgspec.Struct, gc=False):
+    """One transition of a draft: what metrics, logs and lifecycle events want to know of it."""
+
+    active: ActiveSaga
+    old_status: SagaStatus | None
+    saga: Saga
+    event: str
+    step_name: str | None
+
+
+class Written(msgspec.Struct, gc=False):
+    """A saga as the draft leaves it; `waking_ms` is when to look at it again by itself."""
+
+    active: ActiveSaga
+    saga: Saga
+    waking_ms: int | None = None
+
+
+class Draft:
+    """Collects what one statement will write and what will be published after it."""
+
+    def __init__(self, commands: CommandBuilder, *, unless_unsent: bool = False) -> None:
+        self._commands = commands
+        self._unless_unsent = unless_unsent
+        self.batch = Batch()
+        self.records: list[Outgoing] = []
+        self.transitions: list[Transitioned] = []
+        self._begun: dict[str, Written] = {}
+        self._moved: dict[str, Written] = {}
+
+    @property
+    def saga_ids(self) -> list[str]:
+        """The sagas that the draft writes."""
+        return [*self._moved, *self._begun]
+
+    def current(self, active: ActiveSaga) -> Saga:
+        """The saga as the draft leaves it so far."""
+        moved = self._moved.get(active.id)
+        return active.saga if moved is None else moved.saga
+
+    def begin(self, active: ActiveSaga, moved: Moved, input_hash: bytes, now_ms: int) -> None:
+        """Add a new saga with its key, first log entry and first command."""
+        saga = moved.saga
+        waking_ms = saga.waking_ms
+        self.batch.start(
+            saga.definition,
+            active.business_key,
+            saga.id,
+            input_hash,
+            active.part,
+            active.definition_id,
+            active.traceparent,
+            active.input,
+            saga.version,
+            waking_ms,
+            saga.status,
+            dump_state(saga),
+        )
+        self.batch.log(saga.id, saga.version, active.part, BEGAN, None, saga.status, began(now_ms))
+        self._begun[saga.id] = Written(active, saga, waking_ms)
+        self._obey(active, saga, moved.effects, now_ms)
+        self.transitions.append(Transitioned(active, None, saga, BEGAN, None))
+
+    def move(self, active: ActiveSaga, before: Saga, event: Event, moved: Moved, now_ms: int, roll: float) -> None:
+        """Add one transition of a saga, built on `before`, which is `current(active)`."""
+        saga = moved.saga
+        name, step_name, data = entry(event, now_ms, roll)
+        self.batch.log(saga.id, saga.version, active.part, name, step_name, saga.status, data)
+        self._moved[saga.id] = Written(active, saga)
+        if moved.effects:
+            self._obey(active, saga, moved.effects, now_ms)
+        self.transitions.append(Transitioned(active, before.status, saga, name, step_name))
+
+    def finish(self) -> Batch:
+        """Write one row update per moved saga; call once, when every decision is in."""
+        move = self.batch.move
+        guarded = self._unless_unsent
+        for written in self._moved.values():
+            saga = written.saga
+            waking_ms = written.waking_ms = saga.waking_ms
+            move(saga.id, written.active.saga.version, saga.version, saga.status, dump_state(saga), waking_ms, guarded)
+        return self.batch
+
+    def settle(self) -> list[Written]:
+        """After the commit: let the active sagas be what was written; answers all that was."""
+        moved = list(self._moved.values())
+        for written in moved:
+            written.active.saga = written.saga
+            written.active.late_ms = 0
+        return [*moved, *self._begun.values()]
+
+    def _obey(self, active: ActiveSaga, saga: Saga, effects: tuple[Effect, ...], now_ms: int) -> None:
+        for position, effect in enumerate(effects):
+            match effect:
+                case IssueCommand():
+                    self._issue(active, saga, effect, Token(saga.id, saga.version, position), now_ms)
+                case OpenIncident():
+                    step = None if effect.step is None else active.definition.steps[effect.step].name
+                    self.batch.open_incident(saga.id, saga.version, effect.reason, step, effect.detail)
+                case ResolveIncidents():
+                    self.batch.resolve_incidents(saga.id, effect.by)
+                case DeadLetterCompensation():
+                    self._set_aside(active, saga, effect, now_ms)
+                case _:
+                    assert_never(effect)
+
+    def _issue(self, active: ActiveSaga, saga: Saga, effect: IssueCommand, token: Token, now_ms: int) -> None:
+        command = self._commands.build(active, saga, effect, now_ms)
+        self.batch.send(
+            token,
+            active.part,
+            command.destination,
+            command.partition,
+            command.type,
+            active.traceparent,
+            command.payload,
+        )
+        self.records.append(self._commands.record(command, active, token, now_ms))
+
+    def _set_aside(self, active: ActiveSaga, saga: Saga, effect: DeadLetterCompensation, now_ms: int) -> None:
+        again = IssueCommand(effect.step, Direction.COMPENSATION, saga.steps[effect.step].undo_attempt)
+        command = self._commands.build(active, saga, again, now_ms)
+        self.batch.set_aside_compensation(
+            saga.id,
+            saga.version,
+            command.command_id,
+            command.destination,
+            command.partition,
+            "compensation_dead_lettered",
+            effect.reason,
+            command.payload,
+        )

@@ -1,0 +1,36 @@
+"""What the saga log keeps of an event: enough to replay it through `decide()`."""
+
+from __future__ import annotations
+
+import msgspec
+
+from coordinator.saga.events import Event, Reply, StepCompleted, Timer
+
+_ENCODER = msgspec.json.Encoder()
+BEGAN = "SagaStarted"
+
+
+def entry(event: Event, now_ms: int, roll: float) -> tuple[str, str | None, bytes]:
+    """The log's words for an event: its name, the step it is about, and its data as JSON text.
+
+    `now_ms` and `roll` are the arguments that `decide()` got. A reply's command id and source follow from the
+    saga and its definition and are left out.
+    """
+    name = type(event).__name__
+    if isinstance(event, StepCompleted):
+        problem = b"" if event.problem is None else b',"problem":' + _ENCODER.encode(event.problem)
+        head = b'{"now_ms":%d,"attempt":%d' % (now_ms, event.attempt)
+        return name, event.step_name, head + problem + b',"result":' + bytes(event.result) + b"}"
+    data = msgspec.structs.asdict(event)
+    if isinstance(event, Reply):
+        for implied in ("command_id", "source", "step_name"):
+            del data[implied]
+    data["now_ms"] = now_ms
+    data["roll"] = roll
+    step_name = data.pop("step_name", None) or (event.step_name if isinstance(event, Reply | Timer) else None)
+    return name, step_name, _ENCODER.encode(data)
+
+
+def began(now_ms: int) -> bytes:
+    """The data of a saga's first entry."""
+    return b'{"now_ms":%d}' % now_ms

@@ -1,0 +1,88 @@
+"""What the engine tells the outside of its work: metrics per batch, a log line and a lifecycle event per transition."""
+
+from __future__ import annotations
+
+import structlog
+
+from coordinator.engine.draft import Transitioned
+from coordinator.engine.lifecycle import Lifecycle
+from coordinator.engine.ports import Clock
+from coordinator.observability.metrics import Metrics
+from coordinator.saga.model import SagaStatus
+from coordinator.store.postgres import Committed
+
+log = structlog.get_logger()
+
+_ENDS = {SagaStatus.COMPLETED, SagaStatus.FAILED, SagaStatus.ABANDONED}
+
+
+class Observer:
+    """Counts what was committed; `log_transitions` adds one structured line per transition."""
+
+    def __init__(self, metrics: Metrics, clock: Clock, lifecycle: Lifecycle | None, *, log_transitions: bool) -> None:
+        self._metrics = metrics
+        self._clock = clock
+        self._lifecycle = lifecycle
+        self._log_transitions = log_transitions
+
+    @property
+    def events_through_ms(self) -> int:
+        """Up to when every lifecycle event is on Kafka, for the durable mark."""
+        return 0 if self._lifecycle is None else self._lifecycle.through_ms
+
+    def statement_begins(self) -> float:
+        """Start the clock of a batch statement."""
+        return self._clock.monotonic()
+
+    def statement_ended(self, began: float) -> None:
+        """Stop it."""
+        self._metrics.statement_seconds.observe(self._clock.monotonic() - began)
+
+    def odd(self, oddities: dict[str, int]) -> None:
+        """Count what was odd about records that were taken all the same."""
+        for kind, count in oddities.items():
+            self._metrics.oddities.labels(kind).inc(count)
+
+    def committed(
+        self,
+        transitions: list[Transitioned],
+        verdicts: dict[tuple[str, str], int],
+        committed: Committed,
+    ) -> None:
+        """A batch is durable: count it, publish its events, log it."""
+        self._count(transitions, committed)
+        self._metrics.count_verdicts(verdicts)
+        if self._lifecycle is not None:
+            self._lifecycle.publish(transitions, committed.at_ms)
+        if self._log_transitions:
+            for transition in transitions:
+                log.info(
+                    "saga_moved",
+                    saga_id=transition.saga.id,
+                    definition=transition.saga.definition,
+                    step_name=transition.step_name,
+                    old_status=transition.old_status,
+                    status=transition.saga.status,
+                    version=transition.saga.version,
+                    cause=transition.event,
+                )
+
+    def _count(self, transitions: list[Transitioned], committed: Committed) -> None:
+        started: dict[str, int] = {}
+        moved: dict[tuple[str, str], int] = {}
+        durations: list[tuple[str, str, float]] = []
+        for transition in transitions:
+            saga = transition.saga
+            if transition.old_status is saga.status:
+                continue
+            if transition.old_status is None:
+                started[saga.definition] = started.get(saga.definition, 0) + 1
+            elif transition.old_status not in (saga.status, SagaStatus.SUSPENDED) or saga.status in _ENDS:
+                key = (saga.definition, saga.status)
+                moved[key] = moved.get(key, 0) + 1
+                if saga.status in _ENDS:
+                    seconds = max(0, committed.now_ms - transition.active.started_ms) / 1000
+                    durations.append((saga.definition, saga.status, seconds))
+        self._metrics.count_sagas(started, moved, durations)
+        if transitions:
+            self._metrics.batch_size.observe(len(transitions))

@@ -1,0 +1,198 @@
+"""Who owns which partition of the reply topic, and from where each goes on.
+
+    group assigns -> claim (new epoch in Postgres) -> sweep the outbox -> seek -> open
+    group revokes -> finish the batch -> close, remembering the epoch
+
+The epoch is the fence: every batch names it, and a batch of an owner that was superseded writes nothing. A
+partition that comes back with its epoch unchanged was nobody else's meanwhile, so its sagas stay in memory.
+The offset in Postgres moves in the same statement as the effects, so it is the place to go on from; Kafka's own
+committed offset only feeds lag displays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+
+import structlog
+
+from coordinator.engine.cache import SagaCache
+from coordinator.engine.ports import Clock, Inbox, Store
+from coordinator.errors import Unavailable
+from coordinator.store.batch import Fence
+
+log = structlog.get_logger()
+
+RETRY_S = 0.5  # between attempts to claim while Postgres or Kafka is away
+
+
+class Owned:
+    """A partition that is ours."""
+
+    __slots__ = ("epoch", "next_offset", "part")
+
+    def __init__(self, part: int, epoch: int, next_offset: int) -> None:
+        self.part = part
+        self.epoch = epoch
+        self.next_offset = next_offset
+
+
+class Ownership:
+    """The partitions of this process; listens to the group's assignments.
+
+    `turn` is held by whoever works on sagas, and `quiesce` waits for a batch that is still being written: the
+    partitions do not change under a batch. `changes` counts what makes decisions void that are not written yet.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        inbox: Inbox,
+        clock: Clock,
+        cache: SagaCache,
+        *,
+        owner: str,
+        cluster_id: str,
+        sweep: Callable[[Iterable[int]], Awaitable[None]],
+        caught_up: Callable[[list[int], int], Awaitable[bool]] | None = None,
+    ) -> None:
+        self._store = store
+        self._inbox = inbox
+        self._clock = clock
+        self._cache = cache
+        self._sweep = sweep
+        self._catch_up_events = caught_up
+        self.owner = owner
+        self.cluster_id = cluster_id
+        self.turn = asyncio.Lock()
+        self.owned: dict[int, Owned] = {}
+        self._parked: dict[int, Owned] = {}
+        self.quiesce: Callable[[], Awaitable[None]] = _nothing_in_hand
+        self.changes = 0
+        self.rewinds = 0
+        self.fences_lost = 0
+
+    async def on_assigned(self, partitions: set[int]) -> None:
+        """Claim partitions that the group gave us; returns when they may be read."""
+        log.info("partitions_assigned", partitions=sorted(partitions), owner=self.owner)
+        while True:
+            try:
+                await self._take(partitions)
+            except Unavailable as error:
+                log.warning("claim_postponed", reason=str(error))
+                await self._clock.sleep(RETRY_S)
+            else:
+                return
+
+    async def on_revoked(self, partitions: set[int]) -> None:
+        """Close partitions after the batch in hand; their sagas stay in memory in case they come back."""
+        async with self.turn:
+            await self.quiesce()
+            self.changes += 1
+            leaving = {part: self.owned.pop(part) for part in partitions if part in self.owned}
+            self._parked.update(leaving)
+        log.info("partitions_revoked", partitions=sorted(partitions), owner=self.owner)
+        await self._inbox.commit({part: owned.next_offset for part, owned in leaving.items()}, timeout_s=2.0)
+
+    def fence(self, part: int, next_offset: int, verdicts: list[int]) -> Fence:
+        """What the batch statement must find for a partition, and what it moves it to."""
+        owned = self.owned[part]
+        return Fence(part, owned.epoch, self.owner, owned.next_offset, next_offset, *verdicts)
+
+    def advance(self, fences: Iterable[Fence]) -> None:
+        """A batch is committed: go on behind it."""
+        for fence in fences:
+            owned = self.owned.get(fence.part)
+            if owned is not None and owned.epoch == fence.epoch:
+                owned.next_offset = fence.next_offset
+
+    async def recover(self) -> None:
+        """Find out where Postgres stands after a batch whose outcome is unknown or that the fence refused.
+
+        Waits for Postgres. Partitions that are still ours go on from the recorded offset with an empty memory;
+        what a committed batch left in the outbox is swept. The others are given up. Only the batch worker calls this.
+        """
+        while self.owned:
+            try:
+                await self._reconcile()
+            except Unavailable as error:
+                log.warning("recovery_postponed", reason=str(error))
+                await self._clock.sleep(RETRY_S)
+            else:
+                return
+
+    async def _reconcile(self) -> None:
+        shards = {shard.part: shard for shard in await self._store.shards(list(self.owned))}
+        self.changes += 1
+        self._cache.evict_parts(set(self.owned))
+        for part, owned in list(self.owned.items()):
+            shard = shards.get(part)
+            if shard is None or shard.epoch != owned.epoch or shard.owner != self.owner:
+                del self.owned[part]
+                self.fences_lost += 1
+                log.warning("partition_lost", partition=part, epoch=owned.epoch, owner=shard and shard.owner)
+                continue
+            owned.next_offset = shard.next_offset
+            self._seek(part, shard.next_offset)
+        await self._sweep(list(self.owned))
+
+    async def _take(self, partitions: set[int]) -> None:
+        kept = await self._unchanged(partitions)
+        firsts = await self._inbox.beginning_offsets(sorted(partitions))
+        ends = await self._inbox.end_offsets(sorted(partitions))
+        claimed = set(partitions) - set(kept)
+        taken = dict(kept)
+        if claimed:
+            self._cache.evict_parts(claimed)
+            claims = await self._store.claim(
+                {part: firsts[part] for part in sorted(claimed)}, self.owner, self.cluster_id
+            )
+            taken |= {claim.part: Owned(claim.part, claim.epoch, claim.next_offset) for claim in claims}
+            if self._catch_up_events is not None:
+                since_ms = min(claim.events_through_ms for claim in claims)
+                await self._catch_up_events(sorted(claimed), since_ms)
+        await self._rewind(taken, firsts, ends)
+        await self._sweep(sorted(claimed))
+        async with self.turn:
+            await self.quiesce()
+            self.changes += 1
+            for part, owned in taken.items():
+                self._parked.pop(part, None)
+                self.owned[part] = owned
+                self._seek(part, owned.next_offset)
+        log.info("partitions_owned", partitions=sorted(taken), kept=sorted(kept), owner=self.owner)
+
+    async def _unchanged(self, partitions: set[int]) -> dict[int, Owned]:
+        candidates = {part: self._parked[part] for part in partitions if part in self._parked}
+        if not candidates:
+            return {}
+        shards = await self._store.shards(list(candidates))
+        return {
+            shard.part: candidates[shard.part]
+            for shard in shards
+            if shard.owner == self.owner
+            and (shard.epoch, shard.next_offset) == (candidates[shard.part].epoch, candidates[shard.part].next_offset)
+        }
+
+    async def _rewind(self, taken: dict[int, Owned], firsts: dict[int, int], ends: dict[int, int]) -> None:
+        """An offset outside of the log (it was cut, or made anew): read again from the first record."""
+        outside = [owned for part, owned in taken.items() if not firsts[part] <= owned.next_offset <= ends[part]]
+        if not outside:
+            return
+        self.rewinds += len(outside)
+        for owned in outside:
+            log.error("offset_outside_of_log", partition=owned.part, offset=owned.next_offset, alert=True)
+        await self._store.rewind([(owned.part, owned.epoch, firsts[owned.part]) for owned in outside])
+        for owned in outside:
+            owned.next_offset = firsts[owned.part]
+
+    def _seek(self, part: int, offset: int) -> None:
+        try:
+            self._inbox.seek(part, offset)
+        except ValueError:
+            # The group has taken the partition meanwhile; on_revoked follows.
+            log.info("seek_after_revocation", partition=part)
+
+
+async def _nothing_in_hand() -> None:
+    """What there is to wait for before a worker is there."""

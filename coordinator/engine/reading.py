@@ -1,0 +1,204 @@
+"""From Kafka records to arrivals: what a record asks of which saga, or why it is set aside.
+
+An arrival covers one offset, or a range of unreadable ones; every arrival gets exactly one verdict.
+"""
+
+from __future__ import annotations
+
+import base64
+
+import msgspec
+
+from coordinator.engine.hashing import hash_input
+from coordinator.engine.ports import Polled
+from coordinator.engine.registry import Registry, check_input, result_problem
+from coordinator.errors import InvalidInput
+from coordinator.kafka.records import Record, Skipped
+from coordinator.saga import events
+from coordinator.saga.definition import SagaDefinition
+from coordinator.saga.model import UndoEffect
+from coordinator.store.batch import DeadRecord
+from coordinator.wire import messages as wire
+from coordinator.wire.inbound import Inbound, decode_inbound
+from coordinator.wire.strict_json import Refused
+
+RAW_BYTES_MAX = 64 * 1024  # of a dead letter's value; enough to see what it was
+HEADERS_MAX = 50  # of a dead letter
+
+
+class ReplyArrival(msgspec.Struct, frozen=True, gc=False):
+    """A participant's reply."""
+
+    part: int
+    offset: int
+    saga_id: str
+    message: wire.Reply
+    source: str
+    body: bytes | None
+    record: Record
+
+    @property
+    def next_offset(self) -> int:
+        """The offset behind this arrival."""
+        return self.offset + 1
+
+
+class StartArrival(msgspec.Struct, frozen=True, gc=False):
+    """A request to start a saga, its input already checked."""
+
+    part: int
+    offset: int
+    definition: SagaDefinition
+    business_key: str
+    input: bytes
+    input_hash: bytes
+    traceparent: str | None
+    record: Record
+
+    @property
+    def next_offset(self) -> int:
+        """The offset behind this arrival."""
+        return self.offset + 1
+
+
+class TouchArrival(msgspec.Struct, frozen=True, gc=False):
+    """A hint that somebody else has written a saga's row."""
+
+    part: int
+    offset: int
+    saga_id: str
+    record: Record
+
+    @property
+    def next_offset(self) -> int:
+        """The offset behind this arrival."""
+        return self.offset + 1
+
+
+class BadArrival(msgspec.Struct, frozen=True, gc=False):
+    """A record, or a range of offsets, that cannot be read."""
+
+    part: int
+    offset: int
+    next_offset: int
+    reason: str
+    detail: str
+    record: Record | None
+
+
+Arrival = ReplyArrival | StartArrival | TouchArrival | BadArrival
+
+
+def read(polled: list[Polled], registry: Registry, oddities: dict[str, int]) -> list[Arrival]:
+    """Decode a poll's records in their order within each partition; counts what is odd and harmless in `oddities`."""
+    arrivals: list[Arrival] = []
+    for item in polled:
+        if isinstance(item, Skipped):
+            arrivals.append(
+                BadArrival(item.partition, item.first_offset, item.next_offset, item.reason, item.detail, None)
+            )
+            continue
+        part, records = item
+        arrivals += [_read_record(part, record, registry, oddities) for record in records]
+    return arrivals
+
+
+def _read_record(part: int, record: Record, registry: Registry, oddities: dict[str, int]) -> Arrival:
+    try:
+        inbound = decode_inbound(record.headers, record.key, record.value)  # type: ignore[arg-type]
+        if inbound.wrong_key:
+            oddities["wrong_key"] = oddities.get("wrong_key", 0) + 1
+        if inbound.has_unknown_fields:
+            oddities["unknown_fields"] = oddities.get("unknown_fields", 0) + 1
+        message = inbound.message
+        if isinstance(message, wire.StartRequested):
+            return _read_start(part, record, message, inbound, registry)
+        if isinstance(message, wire.Touched):
+            return TouchArrival(part, record.offset, message.saga_id, record)
+    except Refused as refused:
+        detail = f"{refused.path}: {refused.detail}" if refused.path else refused.detail
+        return BadArrival(part, record.offset, record.offset + 1, refused.reason, detail, record)
+    return ReplyArrival(part, record.offset, message.saga_id, message, inbound.source, inbound.body_json, record)
+
+
+def _read_start(
+    part: int, record: Record, message: wire.StartRequested, inbound: Inbound, registry: Registry
+) -> Arrival:
+    if message.start_at is not None:
+        raise Refused("schema", "a delayed start is not possible yet", path="start_at")
+    raw = inbound.body_json or b"{}"
+    try:
+        definition = registry.choose(message.definition, message.version)
+        business_key = check_input(definition, raw)
+        input_hash = hash_input(message.input)
+    except InvalidInput as error:
+        raise Refused("schema", str(error), path=error.pointer) from None
+    return StartArrival(
+        part,
+        record.offset,
+        definition,
+        business_key,
+        raw,
+        input_hash,
+        inbound.traceparent,
+        record,
+    )
+
+
+def event_of(arrival: ReplyArrival, definition: SagaDefinition) -> events.Event:
+    """The machine's event for a reply."""
+    message = arrival.message
+    head = (message.command_id, message.step_name, arrival.source, message.attempt)
+    match message:
+        case wire.StepCompleted():
+            body = arrival.body or b"{}"
+            problem = result_problem(definition, message.step_name, body)
+            return events.StepCompleted(*head, msgspec.Raw(body), problem)
+        case wire.CompensationCompleted():
+            return events.CompensationCompleted(*head, UndoEffect(message.effect))
+        case wire.StepFailed():
+            return events.StepFailed(*head, _failure(message.error))
+        case wire.CompensationFailed():
+            return events.CompensationFailed(*head, _failure(message.error))
+        case wire.StepProgress():
+            return events.StepProgressed(*head)
+
+
+def _failure(error: wire.StepError) -> events.Failure:
+    return events.Failure(error.code, error.message, error.retryable)
+
+
+def dead_record(arrival: Arrival, reason: str, detail: str, cluster_id: str, topic: str) -> DeadRecord:
+    """An arrival as a dead letter keeps it: raw bytes (cut), headers (capped), and why."""
+    record = arrival.record
+    value = record.value if record is not None else None
+    return DeadRecord(
+        reason,
+        _storable(detail)[:2000],
+        cluster_id,
+        topic,
+        arrival.part,
+        arrival.offset,
+        arrival.next_offset,
+        record.key[:RAW_BYTES_MAX] if record is not None and record.key is not None else None,
+        value[:RAW_BYTES_MAX] if value is not None else None,
+        len(value) if value is not None else None,
+        _headers_json(record) if record is not None else b"[]",
+    )
+
+
+def _headers_json(record: Record) -> bytes:
+    """Headers as JSON: [name, text], or [name, null, base64] where the value is no UTF-8."""
+    shown: list[list[str | None]] = []
+    for name, value in list(record.headers)[:HEADERS_MAX]:
+        raw = (value or b"")[:1024]
+        try:
+            shown.append([name, raw.decode()])
+        except UnicodeDecodeError:
+            shown.append([name, None, base64.b64encode(raw).decode()])
+    return msgspec.json.encode(shown)
+
+
+def _storable(text: str) -> str:
+    """Text as Postgres takes it: no NUL, no lone surrogate."""
+    return text.replace("\x00", "\\0").encode("utf-8", "backslashreplace").decode()

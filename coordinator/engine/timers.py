@@ -1,0 +1,226 @@
+"""Timers under design section 3, rule 5: a timeout never fires while we are behind.
+
+    saga_wake (Postgres) --due soon--> wheel (memory) --due--> gate --open--> DeadlinePassed / BackoffElapsed
+
+A timer fires only when its partition was read past the end it had after the deadline, when its command is not in
+the outbox, when the acknowledgement delay that the relay saw is added, and when the time during which Kafka was out
+of reach is added too: participants could not answer then. While the database's clock is not steady nothing fires.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+
+import msgspec
+import structlog
+
+from coordinator.engine.cache import ActiveSaga, SagaCache
+from coordinator.engine.clock import DatabaseClock
+from coordinator.engine.ownership import Owned
+from coordinator.engine.ports import Clock, Inbox, Store
+from coordinator.errors import Unavailable
+
+log = structlog.get_logger()
+
+LOOK_AHEAD_MS = 2_000  # the wheel holds what wakes within this time; refilled each second
+REFILL_S = 0.5
+REFILL_MAX = 5_000
+FIRE_MAX = 500  # per pass, so that a mass expiry does not starve replies
+PROBE_S = 1.0  # how often Kafka's end offsets are asked when no timer waits for them
+PROBE_SOON_S = 0.1  # and when one does
+OUTAGE_S = 2.5  # no answer for longer than this is an outage
+OUTAGES_KEPT = 64
+RECOVERY_MS = 10_000  # after an outage participants need a while to find the broker and their group again
+
+
+class Wheel:
+    """Saga ids by the moment at which they want attention; an id counts once, at its latest setting."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[int, str]] = []
+        self._moments: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._moments)
+
+    def __contains__(self, saga_id: str) -> bool:
+        return saga_id in self._moments
+
+    def set(self, saga_id: str, at_ms: int) -> None:
+        """Remember to look at a saga at a moment."""
+        if self._moments.get(saga_id) != at_ms:
+            self._moments[saga_id] = at_ms
+            heapq.heappush(self._heap, (at_ms, saga_id))
+
+    def pop(self, now_ms: int, limit: int) -> list[str]:
+        """Take the ids whose moment has come."""
+        taken: list[str] = []
+        while self._heap and self._heap[0][0] <= now_ms and len(taken) < limit:
+            at_ms, saga_id = heapq.heappop(self._heap)
+            if self._moments.get(saga_id) == at_ms:
+                del self._moments[saga_id]
+                taken.append(saga_id)
+        return taken
+
+
+class Outages:
+    """The times during which Kafka was out of our reach, as (from, to) in database milliseconds."""
+
+    def __init__(self) -> None:
+        self._spans: deque[tuple[int, int]] = deque(maxlen=OUTAGES_KEPT)
+
+    def add(self, from_ms: int, to_ms: int) -> None:
+        """Remember an outage that is over."""
+        self._spans.append((from_ms, to_ms))
+
+    def allowance_ms(self, issued_ms: int) -> int:
+        """How much longer a command issued at a moment may take, because Kafka was away since."""
+        away_ms = sum(max(0, to_ms - max(from_ms, issued_ms)) for from_ms, to_ms in self._spans)
+        return away_ms + RECOVERY_MS if away_ms else 0
+
+
+class Probe(msgspec.Struct, frozen=True):
+    """Kafka's end offsets, asked at a moment (database milliseconds)."""
+
+    at_ms: int
+    ends: dict[int, int]
+
+
+class Gate:
+    """Knows how far partitions reach and when Kafka was away."""
+
+    def __init__(self, inbox: Inbox, clock: Clock, now: DatabaseClock) -> None:
+        self._inbox = inbox
+        self._clock = clock
+        self._now = now
+        self.outages = Outages()
+        self.probe: Probe | None = None
+        self._answered_ms: int | None = None
+        self._next_probe = 0.0
+
+    async def ask(self, parts: list[int], *, soon: bool) -> None:
+        """Ask Kafka for the ends of partitions when it is time to; never raises for Kafka's absence."""
+        now = self._clock.monotonic()
+        if not parts or now < self._next_probe:
+            return
+        self._next_probe = now + (PROBE_SOON_S if soon else PROBE_S)
+        at_ms = self._now.now_ms()
+        try:
+            ends = await self._inbox.end_offsets(parts, timeout_s=1.0)
+        except Unavailable:
+            return
+        answered_ms = self._now.now_ms()
+        if self._answered_ms is not None and answered_ms - self._answered_ms > OUTAGE_S * 1000:
+            self.outages.add(self._answered_ms, answered_ms)
+            log.warning("kafka_was_away", seconds=(answered_ms - self._answered_ms) / 1000)
+        self._answered_ms = answered_ms
+        self.probe = Probe(at_ms, ends)
+
+    def forget(self) -> None:
+        """No partition is ours: silence from now on is no outage."""
+        self._answered_ms = None
+        self.probe = None
+
+    def due_ms(self, active: ActiveSaga, deadline_ms: int) -> int:
+        """The moment at which a deadline may count, all delays of ours added."""
+        timeout_ms = max(max(step.timeout_ms, step.compensation_timeout_ms) for step in active.definition.steps)
+        return deadline_ms + active.late_ms + self.outages.allowance_ms(deadline_ms - timeout_ms)
+
+    def open_for(self, owned: Owned, due_ms: int) -> bool:
+        """Whether everything that had arrived by `due_ms` is processed."""
+        probe = self.probe
+        if probe is None or not self._now.steady or probe.at_ms < due_ms:
+            return False
+        end = probe.ends.get(owned.part)
+        return end is not None and self.reached(owned) >= end
+
+    def reached(self, owned: Owned) -> int:
+        """How far a partition is processed, between two batches.
+
+        The inbox passes what is invisible (a transaction's markers); the recorded offset stays before it.
+        """
+        return max(owned.next_offset, self._inbox.position(owned.part) or 0)
+
+
+class Timers:
+    """Finds the sagas whose time has come; the batch worker fires them."""
+
+    def __init__(self, store: Store, inbox: Inbox, clock: Clock, now: DatabaseClock, cache: SagaCache) -> None:
+        self._store = store
+        self._clock = clock
+        self._now = now
+        self._cache = cache
+        self.gate = Gate(inbox, clock, now)
+        self._wheel = Wheel()
+        self._waiting: dict[str, None] = {}
+        self._next_refill = 0.0
+        self.fired = 0
+
+    @property
+    def pending(self) -> int:
+        """Sagas that wake soon or wait for the gate."""
+        return len(self._wheel) + len(self._waiting)
+
+    @property
+    def held(self) -> int:
+        """Timers that are due and wait for the gate."""
+        return len(self._waiting)
+
+    @property
+    def horizon_ms(self) -> int:
+        """Up to when the wheel looks ahead; later moments are found in Postgres when they near."""
+        return self._now.now_ms() + LOOK_AHEAD_MS
+
+    def arm(self, active: ActiveSaga, waking_ms: int | None) -> None:
+        """Remember a saga that wakes before the horizon."""
+        if waking_ms is not None and waking_ms < self.horizon_ms:
+            self._wheel.set(active.id, self.gate.due_ms(active, waking_ms))
+
+    async def refill(self, parts: list[int]) -> list[str]:
+        """Ids of sagas that wake soon and are not in the wheel: load them and call `take_up`."""
+        if not parts or self._clock.monotonic() < self._next_refill:
+            return []
+        self._next_refill = self._clock.monotonic() + REFILL_S
+        before_ms = self.horizon_ms
+        due = await self._store.due(parts, before_ms, REFILL_MAX)
+        return [saga_id for saga_id in due if saga_id not in self._wheel and saga_id not in self._waiting]
+
+    async def take_up(self, saga_ids: list[str]) -> None:
+        """Arm sagas that `refill` found; those whose deadline has moved on wake later."""
+        early: list[str] = []
+        before_ms = self.horizon_ms
+        for saga_id in saga_ids:
+            active = self._cache.get(saga_id)
+            if active is None:
+                continue
+            deadline_ms = active.saga.waking_ms
+            if deadline_ms is not None and deadline_ms > before_ms:
+                early.append(saga_id)
+            else:
+                self.arm(active, deadline_ms)
+        if early:
+            await self._store.push_wake(early)
+
+    def due(self, owned: dict[int, Owned]) -> list[ActiveSaga]:
+        """Take the sagas whose timers may fire now; those that the gate holds stay."""
+        for saga_id in self._wheel.pop(self._now.now_ms(), FIRE_MAX):
+            self._waiting[saga_id] = None
+        ready: list[ActiveSaga] = []
+        for saga_id in list(self._waiting):
+            active = self._cache.get(saga_id)
+            partition = owned.get(active.part) if active is not None else None
+            deadline_ms = active.saga.waking_ms if active is not None else None
+            if active is None or partition is None or deadline_ms is None:
+                del self._waiting[saga_id]
+                continue
+            due_ms = self.gate.due_ms(active, deadline_ms)
+            if due_ms > self._now.now_ms():
+                del self._waiting[saga_id]
+                self._wheel.set(saga_id, due_ms)
+            elif self.gate.open_for(partition, due_ms):
+                del self._waiting[saga_id]
+                ready.append(active)
+                if len(ready) >= FIRE_MAX:
+                    break
+        return ready

@@ -1,0 +1,284 @@
+"""The batch worker: the one loop that moves sagas.
+
+    poll -> read -> decide -> ONE statement -> publish -> (later) commit offsets
+
+While Postgres writes a batch, the next one is decided. Nothing is published before the statement is committed, and no
+offset moves but in the statement. A batch whose outcome is unknown is looked up, never assumed: `Ownership.recover`
+asks Postgres and reads again from there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import NamedTuple, cast
+
+import structlog
+
+from coordinator.engine.cache import ActiveSaga, SagaCache
+from coordinator.engine.clock import DatabaseClock
+from coordinator.engine.deciding import Decided, Decider, saga_ids
+from coordinator.engine.draft import Draft
+from coordinator.engine.observer import Observer
+from coordinator.engine.ownership import Ownership
+from coordinator.engine.ports import Chance, Clock, Polled, Store
+from coordinator.engine.reading import Arrival, BadArrival, read
+from coordinator.engine.registry import Registry
+from coordinator.engine.relay import Relay
+from coordinator.engine.timers import Timers
+from coordinator.engine.topology import Topology
+from coordinator.errors import Conflict, Unavailable
+from coordinator.saga import machine
+from coordinator.saga.effects import Moved
+from coordinator.saga.events import DeadlinePassed, Event, PublicationDelayed
+from coordinator.store.batch import Token
+from coordinator.store.postgres import (
+    Committed,
+    Contended,
+    FenceLost,
+    KeyTaken,
+    RowMoved,
+    Unacceptable,
+)
+
+log = structlog.get_logger()
+
+TRIES_MAX = 3  # of a whole batch, before it is cut in halves to find the row that does not fit
+
+
+class BatchWorker:
+    """Turns what was polled, and the timers that are due, into committed transitions."""
+
+    def __init__(
+        self,
+        store: Store,
+        ownership: Ownership,
+        relay: Relay,
+        timers: Timers,
+        cache: SagaCache,
+        registry: Registry,
+        topology: Topology,
+        clock: Clock,
+        now: DatabaseClock,
+        chance: Chance,
+        observer: Observer,
+    ) -> None:
+        self._store = store
+        self._ownership = ownership
+        self._relay = relay
+        self._timers = timers
+        self._cache = cache
+        self._registry = registry
+        self._topology = topology
+        self._now = now
+        self._chance = chance
+        self._observer = observer
+        self._hand: _Hand | None = None
+        ownership.quiesce = self.land
+        self._decider = Decider(store, cache, registry, topology, clock, now, chance, ownership)
+
+    async def handle(self, polled: list[Polled]) -> int:
+        """Decide about polled records and begin to write; answers how many there were.
+
+        While Postgres writes one batch the next one is decided, provided that they have no saga in common; it is
+        written when the first is committed. `land` waits for the last one.
+        """
+        async with self._ownership.turn:
+            oddities: dict[str, int] = {}
+            arrivals = read(polled, self._registry, oddities)
+            self._observer.odd(oddities)
+            ids = saga_ids(arrivals)
+            if self._hand is not None and not self._hand.saga_ids.isdisjoint(ids):
+                await self.land()
+            changes = self._ownership.changes
+            decided = await self._decide_ahead(arrivals)
+            await self.land()
+            if changes != self._ownership.changes:
+                decided = None
+            task = asyncio.create_task(self._settle(arrivals, decided))
+            self._hand = _Hand(task, {*ids, *(decided.draft.saga_ids if decided is not None else ())})
+        return len(arrivals)
+
+    async def land(self) -> None:
+        """Wait until the batch in hand is committed, or given back to Kafka."""
+        hand = self._hand
+        if hand is not None:
+            await asyncio.wait([hand.task])
+            self._hand = None
+            hand.task.result()
+
+    async def fire(self) -> int:
+        """Let the timers that are due happen; answers how many did."""
+        ownership = self._ownership
+        if self._hand is not None and self._hand.task.done():
+            await self.land()
+        parts = list(ownership.owned)
+        if not parts:
+            self._timers.gate.forget()
+            return 0
+        await self._timers.gate.ask(parts, soon=self._timers.held > 0)
+        soon = await self._timers.refill(parts)
+        if not soon and not self._timers.pending:
+            return 0
+        async with ownership.turn:
+            await self.land()
+            if soon:
+                loaded, _ = await self._decider.load(soon)
+                for active in loaded.values():
+                    self._cache.put(active)
+                await self._timers.take_up(soon)
+            ready = self._timers.due(ownership.owned)
+            if ready:
+                await self._relay.flush()
+                await self._fire(ready)
+        return len(ready)
+
+    # ------------------------------------------------------------ arrivals
+
+    def _still_ours(self, arrivals: Sequence[Arrival]) -> list[Arrival]:
+        """Leave out what is not ours any more, and what the recorded offset says is done already."""
+        done = {part: owned.next_offset for part, owned in self._ownership.owned.items()}
+        beyond = 1 << 63
+        return [arrival for arrival in arrivals if arrival.offset >= done.get(arrival.part, beyond)]
+
+    async def _decide_ahead(self, arrivals: list[Arrival]) -> Decided | None:
+        """Decide while the batch before is being written; None when that must wait for it."""
+        ours = self._still_ours(arrivals)
+        if len(ours) < len(arrivals) or not ours:
+            return None
+        try:
+            return await self._decider.decide(ours)
+        except Unavailable as error:
+            log.info("decided_later", reason=str(error))
+            return None
+
+    async def _settle(self, arrivals: list[Arrival], decided: Decided | None = None) -> None:
+        """Commit arrivals: all at once, else in halves, until the one that cannot be written stands alone."""
+        for attempt in range(1, TRIES_MAX + 1):
+            if decided is None:
+                arrivals = self._still_ours(arrivals)
+            if not arrivals:
+                return
+            try:
+                if await self._commit(arrivals, decided):
+                    return
+            except (Contended, RowMoved, KeyTaken) as error:
+                log.info("batch_retried", attempt=attempt, records=len(arrivals), reason=str(error))
+            except Unacceptable as error:
+                if len(arrivals) == 1:
+                    arrivals = [_unwritable(arrivals[0], str(error))]
+                else:
+                    break
+            decided = None
+        if len(arrivals) == 1:
+            log.error("record_not_settled", partition=arrivals[0].part, offset=arrivals[0].offset)
+            await self._ownership.recover()
+            return
+        middle = len(arrivals) // 2
+        await self._settle(arrivals[:middle])
+        await self._settle(arrivals[middle:])
+
+    async def _commit(self, arrivals: list[Arrival], decided: Decided | None) -> bool:
+        """Decide, unless that is done, and write; True when there is nothing left to try with these arrivals."""
+        tokens = self._relay.take_acknowledged()
+        try:
+            if decided is None:
+                decided = await self._decider.decide(arrivals)
+            decided.draft.batch.fences = [self._ownership.fence(*reach) for reach in decided.reaches]
+            committed = await self._write(decided.draft, tokens)
+        except (RowMoved, KeyTaken, Contended, Unacceptable):
+            self._relay.return_acknowledged(tokens)
+            for saga_id in saga_ids(arrivals):
+                self._cache.evict(saga_id)
+            raise
+        except (FenceLost, Unavailable) as error:
+            self._relay.return_acknowledged(tokens)
+            log.warning("batch_outcome_unknown", reason=str(error), records=len(arrivals))
+            await self._ownership.recover()
+            return True
+        self._relay.deleted(tokens)
+        self._settled(decided, committed)
+        return True
+
+    async def _write(self, draft: Draft, tokens: list[Token]) -> Committed:
+        batch = draft.finish()
+        batch.tokens = tokens
+        batch.events_through_ms = self._observer.events_through_ms
+        began = self._observer.statement_begins()
+        committed = await self._store.commit(batch)
+        self._observer.statement_ended(began)
+        self._now.observe(committed.now_ms)
+        return committed
+
+    def _settled(self, decided: Decided, committed: Committed) -> None:
+        draft = decided.draft
+        self._relay.hand_over(draft.records)
+        self._ownership.advance(draft.batch.fences)
+        for active in decided.loaded:
+            self._cache.put(active)
+            self._timers.arm(active, active.saga.waking_ms)
+        horizon_ms = self._timers.horizon_ms
+        for written in draft.settle():
+            self._cache.put(written.active)
+            if written.waking_ms is not None and written.waking_ms < horizon_ms:
+                self._timers.arm(written.active, written.waking_ms)
+        self._observer.committed(draft.transitions, decided.verdicts, committed)
+
+    # ------------------------------------------------------------ timers
+
+    async def _fire(self, ready: list[ActiveSaga]) -> None:
+        unsent = await self._store.unsent_sagas([active.id for active in ready])
+        now_ms = self._now.now_ms()
+        draft = Draft(self._decider.commands, unless_unsent=True)
+        late = Draft(self._decider.commands)
+        for active in ready:
+            for timer in machine.due(active.definition, active.saga, now_ms=now_ms):
+                chosen, event = draft, cast("Event", timer)
+                if active.id in unsent and isinstance(timer, DeadlinePassed):
+                    chosen = late
+                    event = PublicationDelayed(timer.step_name, timer.direction, timer.attempt)
+                self._decide_timer(chosen, active, event, now_ms)
+        for part_draft in (draft, late):
+            await self._commit_timers(part_draft)
+
+    def _decide_timer(self, draft: Draft, active: ActiveSaga, event: Event, now_ms: int) -> None:
+        roll = self._chance.roll()
+        before = draft.current(active)
+        try:
+            decision = machine.decide(active.definition, before, event, now_ms=now_ms, roll=roll)
+        except Conflict as error:
+            log.warning("timer_refused", saga_id=active.id, reason=str(error))
+            return
+        if isinstance(decision, Moved):
+            draft.move(active, before, event, decision, now_ms, roll)
+            self._timers.fired += 1
+
+    async def _commit_timers(self, draft: Draft) -> None:
+        if not draft.saga_ids:
+            return
+        owned = self._ownership.owned
+        parts = {transition.active.part for transition in draft.transitions}
+        draft.batch.fences = [self._ownership.fence(part, owned[part].next_offset, [0] * 5) for part in sorted(parts)]
+        try:
+            committed = await self._write(draft, [])
+        except (RowMoved, Contended, KeyTaken, Unacceptable) as error:
+            # Found again by the next refill, which reads the rows anew.
+            log.info("timers_postponed", reason=str(error), sagas=len(draft.saga_ids))
+            for saga_id in draft.saga_ids:
+                self._cache.evict(saga_id)
+        except (FenceLost, Unavailable) as error:
+            log.warning("batch_outcome_unknown", reason=str(error), timers=len(draft.saga_ids))
+            await self._ownership.recover()
+        else:
+            self._settled(Decided(draft, {}, [], []), committed)
+
+
+class _Hand(NamedTuple):
+    """A batch that is being written, and the sagas it may change."""
+
+    task: asyncio.Task[None]
+    saga_ids: set[str]
+
+
+def _unwritable(arrival: Arrival, detail: str) -> BadArrival:
+    return BadArrival(arrival.part, arrival.offset, arrival.next_offset, "schema", detail, arrival.record)

@@ -1,0 +1,152 @@
+"""Timers in memory, the allowance for outages, and the database's clock between statements."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Sequence
+
+from coordinator.engine.cache import ActiveSaga
+from coordinator.engine.clock import STEADY_AFTER_S, DatabaseClock, new_saga_id
+from coordinator.engine.ownership import Owned
+from coordinator.engine.ports import Inbox
+from coordinator.engine.timers import RECOVERY_MS, Gate, Outages, Probe, Wheel
+from coordinator.errors import Unavailable
+from coordinator.saga.machine import begin
+from sagas import definitions
+
+
+class HandClock:
+    """A clock that moves when it is told to."""
+
+    def __init__(self) -> None:
+        self.at = 1_000.0
+
+    def monotonic(self) -> float:
+        return self.at
+
+    async def sleep(self, seconds: float) -> None:
+        self.at += seconds
+
+
+class Dice:
+    """Random bits from a fixed seed."""
+
+    def __init__(self) -> None:
+        self._random = random.Random(7)
+
+    def roll(self) -> float:
+        return self._random.random()
+
+    def bits(self, count: int) -> int:
+        return self._random.getrandbits(count)
+
+
+class Ends:
+    """An inbox of which only the end offsets are asked; `away` makes it unreachable."""
+
+    def __init__(self) -> None:
+        self.end = 10
+        self.away = False
+
+    async def end_offsets(self, partitions: Sequence[int], timeout_s: float = 1.0) -> dict[int, int]:
+        if self.away:
+            raise Unavailable(f"no broker within {timeout_s} s")
+        return dict.fromkeys(partitions, self.end)
+
+    def position(self, partition: int) -> int | None:
+        del partition
+        return None
+
+
+def gate(clock: HandClock, ends: Ends) -> tuple[Gate, DatabaseClock]:
+    now = DatabaseClock(clock)
+    now.observe(5_000_000)
+    inbox: Inbox = ends  # type: ignore[assignment]  # the gate asks nothing else of it
+    return Gate(inbox, clock, now), now
+
+
+def saga_issued_at(now_ms: int) -> ActiveSaga:
+    definition = definitions[0]
+    begun = begin(definition, "01932a7c-0000-7000-8000-000000000001", now_ms=now_ms)
+    return ActiveSaga(begun.saga, definition, 1, 0, "order-1", None, b"{}", now_ms)
+
+
+def test_the_wheel_gives_an_id_once_at_its_latest_setting() -> None:
+    """A timer that was set anew does not ring at its old moment, and never twice."""
+    wheel = Wheel()
+    wheel.set("a", 100)
+    wheel.set("b", 150)
+    wheel.set("a", 300)
+    assert wheel.pop(200, 10) == ["b"]
+    assert wheel.pop(300, 10) == ["a"]
+    assert wheel.pop(999, 10) == []
+
+
+def test_the_wheel_gives_no_more_than_is_asked_for() -> None:
+    """A mass expiry is taken in portions, earliest first."""
+    wheel = Wheel()
+    for number in range(5):
+        wheel.set(str(number), number)
+    assert wheel.pop(10, 2) == ["0", "1"]
+    assert len(wheel) == 3
+
+
+def test_an_outage_counts_only_for_commands_that_were_out() -> None:
+    """A command issued after the outage has its plain timeout; one issued before gets the outage and a while more."""
+    outages = Outages()
+    outages.add(1_000, 21_000)
+    assert outages.allowance_ms(issued_ms=22_000) == 0
+    assert outages.allowance_ms(issued_ms=500) == 20_000 + RECOVERY_MS
+    assert outages.allowance_ms(issued_ms=11_000) == 10_000 + RECOVERY_MS
+
+
+async def test_the_gate_waits_until_the_partition_was_read_past_its_end_after_the_deadline() -> None:
+    """An unread record could be the very reply that is missed."""
+    clock, ends = HandClock(), Ends()
+    the_gate, now = gate(clock, ends)
+    await the_gate.ask([0], soon=False)
+    due_ms = now.now_ms()
+    assert the_gate.probe == Probe(due_ms, {0: 10})
+    assert not the_gate.open_for(Owned(0, 1, 9), due_ms)
+    assert the_gate.open_for(Owned(0, 1, 10), due_ms)
+    assert not the_gate.open_for(Owned(0, 1, 10), due_ms + 1)
+
+
+async def test_a_broker_that_was_away_moves_the_deadlines_of_what_was_out() -> None:
+    """Twenty seconds without Kafka are twenty seconds in which nobody could answer."""
+    clock, ends = HandClock(), Ends()
+    the_gate, now = gate(clock, ends)
+    await the_gate.ask([0], soon=False)
+    active = saga_issued_at(now.now_ms())
+    deadline_ms = active.saga.deadline_ms or 0
+    ends.away = True
+    for _ in range(20):
+        clock.at += 1
+        await the_gate.ask([0], soon=False)
+    ends.away = False
+    clock.at += 1
+    await the_gate.ask([0], soon=False)
+    assert the_gate.due_ms(active, deadline_ms) >= deadline_ms + 20_000
+
+
+def test_a_step_of_the_databases_clock_holds_the_timers_for_a_while() -> None:
+    """A clock that jumped by a day must fire no timeout."""
+    clock = HandClock()
+    now = DatabaseClock(clock)
+    assert not now.steady
+    now.observe(1_000_000)
+    assert now.steady
+    now.observe(1_000_000 + 86_400_000)
+    assert not now.steady
+    assert now.steps == 1
+    clock.at += STEADY_AFTER_S + 1
+    assert now.steady
+
+
+def test_saga_ids_are_version_7_uuids_in_order_of_time() -> None:
+    """Inserts stay at the end of the index."""
+    dice = Dice()
+    ids = [new_saga_id(1_795_440_497_196 + moment, dice) for moment in range(50)]
+    assert ids == sorted(ids)
+    assert all(re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", one) for one in ids)
