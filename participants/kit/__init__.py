@@ -1,0 +1,42 @@
+"""A small library for participants: write handlers, get every duty of the wire contract.
+
+    payment = Participant("payment", tables=Path(__file__).with_name("tables.sql"))
+
+    @payment.handles("ProcessPayment")
+    async def charge(command, connection): ...      # one dict back, or Refused, or Retry
+
+    @payment.compensates("RefundPayment")
+    async def refund(command, connection): ...      # Effect.UNDONE or Effect.NOTHING_TO_UNDO
+
+Effect, remembered command id and reply are one Postgres transaction. What the kit promises in your name:
+
+    the same command again        the remembered reply again, no second effect
+    an undo before its action     a tombstone: nothing to undo, and the late action is refused
+    an action past `not_after`    refused, and that is remembered
+    a failure that may pass       rolled back, never remembered
+    an undo that fails            never remembered, so that it can succeed later
+
+A handler may run more than once for one command (a batch is rolled back and done again): it must do nothing that its
+connection's transaction cannot take back. `handles_many` is `handles` for whole batches, where speed matters.
+
+Floors, from the ground up: outcomes, settings, statements < participant, inbox, duties < replies < faults < database <
+ledger, running < work, publisher < outbox, consumer < runner.
+"""
+
+from coordinator.wire.messages import Command, Compensation
+from participants.kit.outcomes import Effect, Outcome, Refused, Retry
+from participants.kit.participant import Connection, Participant, read_payload
+from participants.kit.statements import Statements
+
+__all__ = [
+    "Command",
+    "Compensation",
+    "Connection",
+    "Effect",
+    "Outcome",
+    "Participant",
+    "Refused",
+    "Retry",
+    "Statements",
+    "read_payload",
+]

@@ -1,0 +1,108 @@
+"""A participant: a name, its tables, and one handler per command."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+
+import asyncpg
+import msgspec
+
+from coordinator.wire.messages import AnyCommand, Compensation
+from participants.kit.outcomes import Outcome, Refused
+
+if TYPE_CHECKING:
+    Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
+else:
+    Connection = asyncpg.Connection
+
+# A handler takes Command or Compensation, whichever it was registered for; Any keeps the signatures short.
+Handle: TypeAlias = Callable[[Any, Connection], Awaitable[Outcome]]
+HandleMany: TypeAlias = Callable[[Sequence[Any], Connection], Awaitable[Sequence[Outcome]]]
+One = TypeVar("One", bound=Handle)
+Many = TypeVar("Many", bound=HandleMany)
+Payload = TypeVar("Payload")
+
+_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """The code behind one command; `run` answers one outcome per command, in order."""
+
+    command: str
+    direction: str
+    run: HandleMany
+
+
+class Participant:
+    """A service that owns one kind of resource and answers the coordinator's commands about it.
+
+    `name` names the command topic, the consumer group, the Postgres schema and `ce_source` of the replies.
+    `tables` is a file of SQL that may run again at each start. `memory` is how long commands are remembered:
+    it must exceed the retention of the command topic plus the longest saga.
+    """
+
+    def __init__(self, name: str, *, tables: Path, memory: timedelta = timedelta(days=30)) -> None:
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"participant name {name!r}: lower-case letters, digits and _ only, at most 32")
+        if memory < timedelta(minutes=1):
+            raise ValueError("memory: commands come again after seconds; remember them for a minute at least")
+        self.name = name
+        self.tables = tables
+        self.memory = memory
+        self._handlers: dict[tuple[str, str], Handler] = {}
+
+    def handles(self, command: str, *, compensation: bool = False) -> Callable[[One], One]:
+        """Register the decorated function for one command; it is awaited once per command."""
+
+        def register(handle: One) -> One:
+            async def run(commands: Sequence[AnyCommand], connection: Connection) -> list[Outcome]:
+                return [await handle(one, connection) for one in commands]
+
+            self._register(command, compensation, run)
+            return handle
+
+        return register
+
+    def handles_many(self, command: str, *, compensation: bool = False) -> Callable[[Many], Many]:
+        """Register the decorated function for one command; it is awaited once per batch of commands.
+
+        It answers one outcome per command, in order. When it raises, it is called again with one command at a time.
+        """
+
+        def register(handle: Many) -> Many:
+            self._register(command, compensation, handle)
+            return handle
+
+        return register
+
+    def compensates(self, command: str) -> Callable[[One], One]:
+        """Register the decorated function for a compensation; the kit calls it for completed actions only."""
+        return self.handles(command, compensation=True)
+
+    def handler(self, command: str, direction: str) -> Handler | None:
+        """Find the handler of a command, or None when this participant knows no such command."""
+        return self._handlers.get((command, direction))
+
+    def _register(self, command: str, compensation: bool, run: HandleMany) -> None:
+        direction = "compensation" if compensation else "action"
+        if (command, direction) in self._handlers:
+            raise ValueError(f"{self.name}: two handlers for {direction} {command}")
+        self._handlers[command, direction] = Handler(command, direction, run)
+
+
+def read_payload(command: AnyCommand, shape: type[Payload]) -> Payload | Refused:
+    """Read what a handler needs of a command's payload (of the action's, for a compensation) as a msgspec struct.
+
+    Fields that the struct does not name are left alone; a payload that does not fit is a refusal to return.
+    """
+    payload = command.original_payload if isinstance(command, Compensation) else command.payload
+    try:
+        return msgspec.convert(payload, shape, strict=True)
+    except msgspec.ValidationError as error:
+        return Refused("payload_invalid", str(error))

@@ -1,0 +1,81 @@
+"""Running handlers: swiftly, all at once and unprotected, or carefully, each command behind a savepoint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import structlog
+
+from coordinator.wire.inbound import InboundCommand
+from participants.kit.database import AGAIN, ConnectionLost
+from participants.kit.duties import Prepared, prepare
+from participants.kit.outcomes import Refused, Retry
+from participants.kit.participant import Connection, Handler
+
+log = structlog.get_logger()
+
+
+class NeedsCare(Exception):
+    """A handler raised, or wants its writes undone, where no savepoint protects the others."""
+
+
+async def run_swiftly(handler: Handler, group: Sequence[InboundCommand], connection: Connection) -> list[Prepared]:
+    """Run a handler over its commands; raises `NeedsCare` when the transaction must not be kept."""
+    try:
+        outcomes = await handler.run([inbound.command for inbound in group], connection)
+        prepared = [prepare(inbound, outcome) for inbound, outcome in zip(group, outcomes, strict=True)]
+    except AGAIN:
+        raise
+    except Exception as error:
+        _raise_if_lost(connection, error)
+        raise NeedsCare from error
+    if any(isinstance(outcome, Retry) for outcome in prepared):
+        raise NeedsCare
+    return prepared
+
+
+async def run_carefully(
+    handler: Handler, group: Sequence[InboundCommand], connection: Connection, *, patient: bool
+) -> list[Prepared]:
+    """Run a handler command by command; what one of them wrote is rolled back alone.
+
+    A lost lock is raised while `patient`, so that the batch is done again, and blamed on the command afterwards.
+    """
+    return [await _run_one(handler, inbound, connection, patient=patient) for inbound in group]
+
+
+async def _run_one(handler: Handler, inbound: InboundCommand, connection: Connection, *, patient: bool) -> Prepared:
+    try:
+        async with connection.transaction():
+            (outcome,) = await handler.run([inbound.command], connection)
+            prepared = prepare(inbound, outcome)
+            if isinstance(prepared, Retry):
+                raise prepared  # noqa: TRY301 (leaving the block by an exception is what rolls back)
+    except (Refused, Retry) as answer:
+        return answer
+    except AGAIN as error:
+        if patient:
+            raise
+        return internal(inbound, error)
+    except Exception as error:  # noqa: BLE001 (whatever a handler raises is its answer)
+        _raise_if_lost(connection, error)
+        return internal(inbound, error)
+    return prepared
+
+
+def _raise_if_lost(connection: Connection, error: Exception) -> None:
+    """Tell an error of the handler from the end of the connection: handlers may talk to others, and fail at it."""
+    if connection.is_closed():
+        raise ConnectionLost(str(error)) from error
+
+
+def internal(inbound: InboundCommand, error: Exception) -> Retry:
+    """Turn an exception that nobody foresaw into a failure that may pass, and log it."""
+    log.error(
+        "handler_failed",
+        command=inbound.name,
+        command_id=inbound.command.command_id,
+        attempt=inbound.command.attempt,
+        exc_info=error,
+    )
+    return Retry("internal", f"{type(error).__name__}: {error}")

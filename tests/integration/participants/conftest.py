@@ -1,0 +1,35 @@
+"""Participants as real processes, against a real Kafka and a real Postgres."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+
+import pytest
+
+from deploy.local.stack import LocalStack
+from tests.integration.participants.office import COMMANDS, Office
+
+
+@pytest.fixture(scope="session")
+async def office(stack: LocalStack) -> AsyncIterator[Office]:
+    """Give the four sample participants, running; tests share them, each with sagas of its own."""
+    name = f"participants_{secrets.token_hex(4)}"
+    shared = Office(stack, await asyncio.to_thread(stack.create_database, name), f"{name}.")
+    await shared.open(*COMMANDS)
+    children = [shared.launch(participant) for participant in COMMANDS]
+    waits = (asyncio.to_thread(child.wait_for_line, r"(?m)^ready$", timeout_s=30) for child in children)
+    await asyncio.gather(*waits)
+    yield shared
+    await asyncio.gather(*(asyncio.to_thread(child.stop) for child in children))
+    await shared.close()
+    await asyncio.to_thread(stack.postgres.drop_database, name)
+
+
+@pytest.fixture
+async def own_office(stack: LocalStack, fresh_database: str, topic_prefix: str) -> AsyncIterator[Office]:
+    """Give an office without participants, for tests that kill or stop them."""
+    own = Office(stack, fresh_database, topic_prefix)
+    yield own
+    await own.close()
