@@ -1,0 +1,7 @@
+"""`python -m coordinator` is the command `saga`."""
+
+from __future__ import annotations
+
+from coordinator.cli import main
+
+main()

@@ -1,0 +1,120 @@
+"""The app: routes, error handlers and the guard, put together from what bootstrap gives."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import msgspec
+from fastapi import FastAPI
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from coordinator.api import documents
+from coordinator.api.bodies import Limits
+from coordinator.api.health import Check, ReadinessProbe
+from coordinator.api.middleware import Guard, request_id_of
+from coordinator.api.problems import RequestRefused, respond
+from coordinator.api.sagas import add_saga_routes
+from coordinator.engine.registry import Registry
+from coordinator.errors import SagaError
+from coordinator.services.sagas import SagaService
+from coordinator.store.reads import SagaReads
+
+_DESCRIPTION = "Starts sagas, shows them, and lets suspended ones go on. Every error is application/problem+json."
+_KINDS = {404: "not-found", 405: "method-not-allowed"}
+
+
+class ApiParts(msgspec.Struct, frozen=True):
+    """What the API is made of."""
+
+    service: SagaService
+    reads: SagaReads
+    registry: Registry
+    metrics: CollectorRegistry
+    checks: Sequence[Check]
+    limits: Limits
+
+
+def create_app(parts: ApiParts) -> FastAPI:
+    """Build the app of a process that serves clients."""
+    app = create_health_app(parts.metrics, parts.checks)
+    add_saga_routes(app, parts.service, parts.reads, parts.registry, parts.limits)
+    return app
+
+
+def create_health_app(metrics: CollectorRegistry, checks: Sequence[Check]) -> FastAPI:
+    """Build the app of a process that only tells how it is: /livez, /readyz, /metrics."""
+    app = FastAPI(
+        title="Saga coordinator",
+        description=_DESCRIPTION,
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.openapi = lambda: documents.document(app)  # type: ignore[method-assign]
+    app.add_middleware(Guard, registry=metrics)
+    app.add_exception_handler(SagaError, _on_saga_error)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    probe = ReadinessProbe(checks)
+    for path, endpoint in {
+        "/livez": _alive,
+        "/readyz": _ready(probe),
+        "/metrics": _exposition(metrics),
+    }.items():
+        app.add_api_route(path, endpoint, include_in_schema=False, response_model=None)
+    return app
+
+
+async def _alive(request: Request) -> Response:  # noqa: ARG001 - a route gets its request
+    return Response(b'{"alive":true}', media_type="application/json")
+
+
+def _ready(probe: ReadinessProbe) -> Callable[[Request], Awaitable[Response]]:
+    async def ready(request: Request) -> Response:  # noqa: ARG001 - a route gets its request
+        found = await probe.ask()
+        headers = None if found.ready else {"retry-after": "1"}
+        return Response(msgspec.json.encode(found), 200 if found.ready else 503, headers, "application/json")
+
+    return ready
+
+
+def _exposition(metrics: CollectorRegistry) -> Callable[[Request], Awaitable[Response]]:
+    async def exposition(request: Request) -> Response:  # noqa: ARG001 - a route gets its request
+        return Response(generate_latest(metrics), media_type=CONTENT_TYPE_LATEST)
+
+    return exposition
+
+
+async def _on_saga_error(request: Request, error: Exception) -> Response:
+    if not isinstance(error, SagaError):
+        raise error
+    answer = respond(error, request_id_of(request.scope))
+    if answer.status_code == 500:
+        raise error  # the guard logs it and answers
+    return answer
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    headers: dict[str, str] = {}
+    detail = {404: "there is nothing here", 405: "this resource does not take that method"}.get(status, "not possible")
+    if status == 405:
+        headers["allow"] = ", ".join(_allowed(request))
+    refused = RequestRefused(status, _KINDS.get(status, "bad-request"), detail, headers=headers)
+    return respond(refused, request_id_of(request.scope))
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods of a path over all its routes; the framework looks at the first only."""
+    path: str = request.scope["path"]
+    app: Any = request.scope["app"]
+    methods: set[str] = set()
+    for route in app.routes:
+        pattern = getattr(route, "path_regex", None)
+        if pattern is not None and pattern.match(path):
+            methods |= getattr(route, "methods", None) or set()
+    return sorted(methods)

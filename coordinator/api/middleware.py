@@ -1,0 +1,98 @@
+"""Around every request: its id, its headers, its measurement, and an answer whatever happens."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from functools import cache
+
+import structlog
+from prometheus_client import CollectorRegistry, Histogram
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from coordinator.api.problems import MEDIA_TYPE, body_of, internal
+
+log = structlog.get_logger()
+
+_SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
+_SECONDS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
+_SAFETY = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
+
+
+class Guard:
+    """The outermost layer of ours; plain ASGI, so that it costs microseconds."""
+
+    def __init__(self, app: ASGIApp, registry: CollectorRegistry) -> None:
+        self._app = app
+        self._seconds = _histogram(registry)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        request_id = _request_id(scope)
+        scope.setdefault("state", {})["request_id"] = request_id
+        status = 0
+
+        async def send_marked(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode()), *_SAFETY]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_marked)
+        except ClientDisconnect:
+            return
+        except Exception:
+            log.exception("request_failed", request_id=request_id, method=scope["method"], route=_route(scope))
+            if status:
+                raise  # half an answer is out: the connection must be cut
+            await _answer_internal(request_id, send_marked)
+        finally:
+            if status:
+                method = scope["method"] if scope["method"] in _METHODS else "other"
+                self._seconds.labels(_route(scope), method, str(status)).observe(time.perf_counter() - began)
+
+
+def request_id_of(scope: Scope) -> str:
+    """The id of a request."""
+    found: str = scope["state"]["request_id"]
+    return found
+
+
+@cache
+def _histogram(registry: CollectorRegistry) -> Histogram:
+    """The one histogram of a process: the app that waits and the app that serves share it."""
+    return Histogram(
+        "saga_http_request_seconds",
+        "Answered requests by route.",
+        ["route", "method", "status"],
+        buckets=_SECONDS,
+        registry=registry,
+    )
+
+
+def _request_id(scope: Scope) -> str:
+    given: list[bytes] = [value for name, value in scope["headers"] if name == b"x-request-id"]
+    if len(given) == 1 and _SANE_ID.fullmatch(given[0]):
+        return given[0].decode()
+    return secrets.token_hex(8)
+
+
+def _route(scope: Scope) -> str:
+    """The route's template: what stands in a URL must never become a label."""
+    path: str = getattr(scope.get("route"), "path", "unmatched")
+    return path
+
+
+async def _answer_internal(request_id: str, send: Send) -> None:
+    headers = [(b"content-type", MEDIA_TYPE.encode()), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": 500, "headers": headers})
+    await send({"type": "http.response.body", "body": body_of(internal(request_id), {})})

@@ -1,0 +1,150 @@
+"""Query parameters and headers, read strictly: what is unknown, repeated or misspelt is refused, never ignored."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from typing import Final
+from urllib.parse import parse_qsl
+
+from starlette.requests import Request
+
+from coordinator.api.problems import Fault, RequestRefused, invalid
+from coordinator.errors import NotFound
+from coordinator.saga.model import SagaStatus
+from coordinator.wire.rfc3339 import parse_ms
+
+QUERY_FIELDS_MAX = 50
+EARLIEST_MS: Final = 946_684_800_000  # the year 2000
+LATEST_MS: Final = 4_102_444_800_000  # the year 2100
+
+_STATUSES = frozenset(status.value for status in SagaStatus)
+_SAGA_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
+_NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
+_NAME = re.compile(r"[A-Z][A-Za-z0-9]{0,62}", re.ASCII)
+_ETAG = re.compile(r'"([1-9][0-9]{0,8})"', re.ASCII)
+_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
+
+
+class Query:
+    """The query of a request, with only these parameters; `repeatable` ones may come more than once."""
+
+    def __init__(self, request: Request, known: Collection[str] = (), repeatable: Collection[str] = ()) -> None:
+        self._values: dict[str, list[str]] = {}
+        for name, value in _pairs(request.scope["query_string"]):
+            if name not in known:
+                allowed = ", ".join(sorted(known)) or "none"
+                raise _refused(name[:100], f"there is no such parameter here; known are: {allowed}")
+            values = self._values.setdefault(name, [])
+            values.append(value)
+            if len(values) > 1 and name not in repeatable:
+                raise _refused(name, "may be given once only")
+
+    def text(self, name: str) -> str | None:
+        """One value, or None."""
+        values = self._values.get(name)
+        return None if values is None else values[0]
+
+    def number(self, name: str, *, default: int, lowest: int, highest: int) -> int:
+        """A whole number in ASCII digits."""
+        text = self.text(name)
+        if text is None:
+            return default
+        if not _NUMBER.fullmatch(text) or not lowest <= int(text) <= highest:
+            raise _refused(name, f"must be a whole number from {lowest} to {highest}")
+        return int(text)
+
+    def moment_ms(self, name: str) -> int | None:
+        """An RFC 3339 moment with its zone."""
+        text = self.text(name)
+        if text is None:
+            return None
+        try:
+            moment_ms = parse_ms(text[:64])
+        except ValueError as error:
+            hint = " (write + as %2B in a URL)" if " " in text else ""
+            raise _refused(name, f"{error}{hint}") from None
+        if not EARLIEST_MS <= moment_ms < LATEST_MS:
+            raise _refused(name, "must lie in the years 2000 to 2099")
+        return moment_ms
+
+    def statuses(self, name: str) -> tuple[str, ...] | None:
+        """Words for a saga's status, sorted; None when none is given."""
+        values = self._values.get(name)
+        if values is None:
+            return None
+        if not _STATUSES.issuperset(values):
+            raise _refused(name, f"must be one of: {', '.join(SagaStatus)}")
+        return tuple(sorted(set(values)))
+
+    def definition(self, name: str) -> str | None:
+        """A definition's name."""
+        text = self.text(name)
+        if text is not None and not _NAME.fullmatch(text):
+            raise _refused(name, "is no definition's name: CamelCase letters and digits")
+        return text
+
+    def business_key(self, name: str) -> str | None:
+        """A business key, taken literally."""
+        text = self.text(name)
+        if text is not None and not (1 <= len(text) <= 200 and text.isprintable()):
+            raise _refused(name, "a business key is 1 to 200 printable characters")
+        return text
+
+    def words(self, name: str, known: Collection[str]) -> set[str]:
+        """Words from a list, separated by commas."""
+        text = self.text(name)
+        chosen = set() if text is None else set(text.split(","))
+        if not chosen <= set(known):
+            raise _refused(name, f"must be of: {', '.join(sorted(known))}")
+        return chosen
+
+
+def saga_id(request: Request) -> str:
+    """The saga id of the path; what cannot be one is not found."""
+    text: str = request.path_params["saga_id"]
+    if not _SAGA_ID.fullmatch(text):
+        raise NotFound("there is no saga with this id")
+    return text
+
+
+def version_condition(request: Request) -> int | None:
+    """The version that If-Match names, or None."""
+    values = request.headers.getlist("if-match")
+    if not values:
+        return None
+    match = _ETAG.fullmatch(values[0]) if len(values) == 1 else None
+    if match is None:
+        detail = 'must be one ETag of a saga, such as "7"'
+        raise RequestRefused(422, "invalid-input", f"If-Match {detail}", [Fault(detail, header="If-Match")])
+    return int(match[1])
+
+
+def check_idempotency_key(request: Request) -> None:
+    """Take an Idempotency-Key that makes sense; the business key is what decides."""
+    for value in (values := request.headers.getlist("idempotency-key")):
+        if len(values) > 1 or not 1 <= len(value) <= 255 or not (value.isascii() and value.isprintable()):
+            detail = "must be given once, as 1 to 255 printable ASCII characters"
+            fault = Fault(detail, header="Idempotency-Key")
+            raise RequestRefused(422, "invalid-input", f"Idempotency-Key {detail}", [fault])
+
+
+def traceparent(request: Request) -> str | None:
+    """The W3C trace context; one that makes no sense is left out, as the standard wants."""
+    values = request.headers.getlist("traceparent")
+    return values[0] if len(values) == 1 and _TRACEPARENT.fullmatch(values[0]) else None
+
+
+def _pairs(query: bytes) -> list[tuple[str, str]]:
+    try:
+        return parse_qsl(
+            query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=QUERY_FIELDS_MAX
+        )
+    except UnicodeDecodeError:
+        raise invalid(Fault("the query is not UTF-8")) from None
+    except ValueError:
+        raise invalid(Fault(f"the query has more than {QUERY_FIELDS_MAX} parameters")) from None
+
+
+def _refused(name: str, detail: str) -> RequestRefused:
+    return RequestRefused(422, "invalid-input", f"{name}: {detail}", [Fault(detail, parameter=name)])

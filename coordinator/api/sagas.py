@@ -1,0 +1,173 @@
+"""The routes under /v1/sagas: each reads a request strictly, calls the service, and writes the answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from fastapi import FastAPI, Request
+from starlette.responses import Response
+
+from coordinator.api import cursors, documents, parameters
+from coordinator.api.bodies import Limits, fit, read_object
+from coordinator.api.documents import BulkBody, RetryBody, StartBody
+from coordinator.api.middleware import request_id_of
+from coordinator.api.parameters import Query
+from coordinator.api.problems import Fault, RequestRefused, body_of, problem_of
+from coordinator.engine.registry import Registry
+from coordinator.errors import NotFound, SagaError
+from coordinator.services.sagas import SagaService, Started, StartRequest
+from coordinator.services.views import describe
+from coordinator.store.reads import ListFilter, SagaReads
+
+ACTOR = "anonymous"  # until requests are authenticated
+LIST_MAX = 200
+LIST_DEFAULT = 50
+LOG_MAX = 1_000
+
+_ENCODER = msgspec.json.Encoder()
+_FILTERS = ("status", "definition", "business_key", "since", "until", "limit", "cursor")
+
+
+def add_saga_routes(app: FastAPI, service: SagaService, reads: SagaReads, registry: Registry, limits: Limits) -> None:
+    """Add the routes to an app: verbs go to the service, questions straight to the reads."""
+    routes = _SagaRoutes(service, reads, registry, limits)
+    app.post("/v1/sagas", **documents.START)(routes.start)
+    app.post("/v1/sagas/bulk", **documents.START_MANY)(routes.start_many)
+    app.get("/v1/sagas", **documents.LIST)(routes.list)
+    app.get("/v1/sagas/{saga_id}", **documents.GET)(routes.get)
+    app.get("/v1/sagas/{saga_id}/log", **documents.LOG)(routes.log)
+    app.post("/v1/sagas/{saga_id}/retry", **documents.RETRY)(routes.retry)
+
+
+class _SagaRoutes:
+    def __init__(self, service: SagaService, reads: SagaReads, registry: Registry, limits: Limits) -> None:
+        self._service = service
+        self._reads = reads
+        self._registry = registry
+        self._limits = limits
+
+    async def start(self, request: Request) -> Response:
+        """Start a saga; the same business key with the same input gives the same saga."""
+        Query(request)
+        parameters.check_idempotency_key(request)
+        body = fit(StartBody, await self._body(request))
+        wanted = StartRequest(body.definition, body.version, body.input, parameters.traceparent(request))
+        started = await self._service.start(wanted)
+        headers = {"location": f"/v1/sagas/{started.saga.id}", "etag": _etag(started.saga.version)}
+        if not started.created:
+            headers["idempotency-replayed"] = "true"
+        return _json(started.saga, 201 if started.created else 200, headers)
+
+    async def start_many(self, request: Request) -> Response:
+        """Start many sagas with one statement; each has an outcome of its own."""
+        Query(request)
+        parameters.check_idempotency_key(request)
+        limits = self._limits
+        body = fit(BulkBody, await read_object(request, limits.bulk_bytes_max, limits.body_timeout_seconds))
+        if not 1 <= len(body.sagas) <= limits.bulk_max:
+            detail = f"a call starts 1 to {limits.bulk_max} sagas"
+            raise RequestRefused(422, "invalid-input", detail, [Fault(detail, "/sagas")])
+        context = parameters.traceparent(request)
+        wanted = [_wanted(item, place, context) for place, item in enumerate(body.sagas)]
+        answers = await self._service.start_many(wanted)
+        request_id = request_id_of(request.scope)
+        items = [_item(answer, place, request_id) for place, answer in enumerate(answers)]
+        counts = dict.fromkeys(documents.OUTCOMES, 0)
+        for item in items:
+            counts[item["outcome"]] += 1
+        return _json({"counts": counts, "items": items})
+
+    async def get(self, request: Request) -> Response:
+        """One saga with its steps and incidents; `?include=log` adds the beginning of its log."""
+        saga_id = parameters.saga_id(request)
+        included = Query(request, ("include",)).words("include", ("log",))
+        record = await self._reads.saga(saga_id, LOG_MAX if "log" in included else 0)
+        if record is None:
+            raise NotFound("there is no saga with this id")
+        saga = describe(record, self._registry)
+        return _json(saga, headers={"etag": _etag(saga.version)})
+
+    async def log(self, request: Request) -> Response:
+        """A saga's log, oldest first."""
+        saga_id = parameters.saga_id(request)
+        query = Query(request, ("after", "limit"))
+        after = query.number("after", default=0, lowest=0, highest=999_999_999)
+        limit = query.number("limit", default=LOG_MAX, lowest=1, highest=LOG_MAX)
+        entries = await self._reads.log(saga_id, after, limit)
+        if not entries and not await self._reads.summaries([saga_id]):
+            raise NotFound("there is no saga with this id")
+        following = entries[-1].version if len(entries) == limit else None
+        return _json({"entries": entries, "next_after": following})
+
+    async def list(self, request: Request) -> Response:
+        """Sagas that fit the filters, newest first, page by page."""
+        query = Query(request, _FILTERS, repeatable=("status",))
+        limit = query.number("limit", default=LIST_DEFAULT, lowest=1, highest=LIST_MAX)
+        chosen = ListFilter(
+            query.statuses("status"),
+            query.definition("definition"),
+            query.business_key("business_key"),
+            query.moment_ms("since"),
+            query.moment_ms("until"),
+        )
+        if chosen.since_ms is not None and chosen.until_ms is not None and chosen.until_ms <= chosen.since_ms:
+            detail = "must be later than since"
+            raise RequestRefused(422, "invalid-input", f"until {detail}", [Fault(detail, parameter="until")])
+        cursor = query.text("cursor")
+        before = None if cursor is None else cursors.read(chosen, cursor)
+        sagas = await self._reads.page(chosen, before, limit + 1)
+        page = sagas[:limit]
+        following = cursors.write(chosen, page[-1].id) if len(sagas) > limit else None
+        return _json({"sagas": page, "next_cursor": following})
+
+    async def retry(self, request: Request) -> Response:
+        """Let a suspended saga go on; needs a reason and the version that was looked at."""
+        saga_id = parameters.saga_id(request)
+        Query(request)
+        parameters.check_idempotency_key(request)
+        condition = parameters.version_condition(request)
+        body = fit(RetryBody, await self._body(request))
+        if not body.reason.strip() or not body.reason.isprintable():
+            detail = "a reason is printable text that says something"
+            raise RequestRefused(422, "invalid-input", detail, [Fault(detail, "/reason")])
+        expected = body.expected_version if body.expected_version is not None else condition
+        if expected is None or (condition is not None and condition != expected):
+            detail = "say once which version you looked at: here, or in If-Match"
+            raise RequestRefused(422, "invalid-input", detail, [Fault(detail, "/expected_version")])
+        saga = await self._service.retry(saga_id, expected, ACTOR, body.reason.strip())
+        return _json(saga, 202, {"etag": _etag(saga.version)})
+
+    async def _body(self, request: Request) -> dict[str, Any]:
+        return await read_object(request, self._limits.body_bytes_max, self._limits.body_timeout_seconds)
+
+
+def _wanted(item: Any, place: int, traceparent: str | None) -> StartRequest | SagaError:
+    prefix = f"/sagas/{place}"
+    if not isinstance(item, dict):
+        detail = "each saga is an object"
+        return RequestRefused(422, "invalid-input", detail, [Fault(detail, prefix)])
+    try:
+        body = fit(StartBody, item, prefix)
+    except RequestRefused as refused:
+        return refused
+    return StartRequest(body.definition, body.version, body.input, traceparent)
+
+
+def _item(answer: Started | SagaError, place: int, request_id: str) -> dict[str, Any]:
+    if isinstance(answer, Started):
+        return {"index": place, "outcome": "created" if answer.created else "existing", "saga": answer.saga}
+    problem, members = problem_of(answer, request_id)
+    if problem.errors and not isinstance(answer, RequestRefused):
+        faults = [msgspec.structs.replace(fault, pointer=f"/sagas/{place}{fault.pointer}") for fault in problem.errors]
+        problem = msgspec.structs.replace(problem, errors=faults)
+    outcome = {409: "conflict", 500: "failed"}.get(problem.status, "invalid")
+    return {"index": place, "outcome": outcome, "problem": msgspec.Raw(body_of(problem, members))}
+
+
+def _json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(_ENCODER.encode(value), status, headers, "application/json")
+
+
+def _etag(version: int) -> str:
+    return f'"{version}"'

@@ -1,0 +1,313 @@
+"""The composition root: settings in, a running coordinator out. The only place that wires the parts.
+
+    role engine  owns partitions and moves sagas; answers /livez /readyz /metrics
+    role api     answers the REST API; writes sagas and publishes what it commits
+    role all     both, in one process
+
+The HTTP port opens first, so that a coordinator that waits for Postgres or Kafka can say so (/readyz is red); what is
+missing is waited for, not failed on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from typing import Literal, TypeVar
+
+import structlog
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from coordinator.api.app import ApiParts, create_app, create_health_app
+from coordinator.api.health import Check, database_check, log_days_check, migrations_check, publisher_check
+from coordinator.api.listening import check_exposure, serve
+from coordinator.definitions import load_definitions
+from coordinator.engine.clock import DatabaseClock
+from coordinator.engine.engine import Engine, EngineParts
+from coordinator.engine.lifecycle import Lifecycle
+from coordinator.engine.observer import Observer
+from coordinator.engine.registry import Registry
+from coordinator.engine.relay import Relay
+from coordinator.engine.topology import Topology
+from coordinator.errors import Unavailable
+from coordinator.kafka.connection import Security
+from coordinator.kafka.publisher import Publisher
+from coordinator.kafka.subscriber import Subscriber
+from coordinator.kafka.topics import TopicSpec, cluster_id, partition_counts
+from coordinator.observability.metrics import Metrics
+from coordinator.services.sagas import SagaService
+from coordinator.services.upkeep import Upkeep
+from coordinator.settings import Settings
+from coordinator.store.migrations import is_current
+from coordinator.store.postgres import PostgresStore
+from coordinator.store.reads import SagaReads
+
+log = structlog.get_logger()
+
+Role = Literal["api", "engine", "all"]
+RETRY_S = 0.5
+SAY_EVERY = 10  # tries between two lines that say what is waited for
+STOP_S = 20.0
+UPKEEP_S = 2.0
+T = TypeVar("T")
+
+
+class SystemClock:
+    """The real monotonic clock."""
+
+    def monotonic(self) -> float:
+        """Seconds that only go forward."""
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        await asyncio.sleep(seconds)
+
+
+class SystemChance:
+    """Real dice."""
+
+    def __init__(self) -> None:
+        self._random = random.Random(secrets.randbits(128))  # noqa: S311 - jitter and ids, not secrets
+
+    def roll(self) -> float:
+        """A number in [0, 1)."""
+        return self._random.random()
+
+    def bits(self, count: int) -> int:
+        """So many random bits."""
+        return self._random.getrandbits(count)
+
+
+class Coordinator:
+    """One process: builds its parts when what they need answers, runs them, and stops them in order."""
+
+    def __init__(self, settings: Settings, role: Role) -> None:
+        check_exposure(settings.api.host, settings.api.insecure)
+        url = settings.database.url.get_secret_value()
+        self._settings = settings
+        self._role = role
+        self._registry = Registry(load_definitions(settings.definitions))
+        self._metrics = Metrics()
+        self._metrics.register(self._registry.names)
+        self._store = PostgresStore(url)
+        # The API has a session of its own: a start never queues behind the engine's batches.
+        self._api_store = PostgresStore(url) if role == "all" else self._store
+        self._reads = SagaReads(url, settings.database.pool_max)
+        self._security = security(settings)
+        self._clock = SystemClock()
+        self._chance = SystemChance()
+        self._stopping = asyncio.Event()
+        self._answered = asyncio.Event()
+        self._engine: Engine | None = None
+        self._waiting_for: str | None = "starting"
+        self._checks: list[Check] = [("started", self._has_started), database_check(self._reads)]
+        self._front = Front(create_health_app(self._metrics.registry, self._checks))
+
+    def stop(self) -> None:
+        """Ask the coordinator to end in order; `run` returns when it has."""
+        self._stopping.set()
+        if self._engine is not None:
+            self._engine.stop()
+
+    async def run(self) -> None:
+        """Work until `stop`; raises ConfigurationError when a setting makes going on pointless."""
+        http = asyncio.create_task(serve(self._front, self._settings.api, self._stopping), name="http")
+        http.add_done_callback(lambda _: self._answered.set())
+        work = asyncio.create_task(self._work(), name="work")
+        done, _ = await asyncio.wait((http, work), return_when=asyncio.FIRST_COMPLETED)
+        self.stop()
+        await asyncio.wait((http, work), timeout=STOP_S)
+        for task in done:
+            task.result()
+
+    async def _work(self) -> None:
+        bootstrap = self._settings.kafka.bootstrap_servers
+        bus = Publisher(bootstrap, f"saga-{self._settings.instance}", security=self._security)
+        try:
+            await self._patiently("Postgres", self._store.start)
+            await self._patiently("the migrations", self._migrated)
+            topology = await self._patiently("the topics", self._topology)
+            cluster = await self._patiently("Kafka", lambda: cluster_id(bootstrap, security=self._security))
+            await self._patiently("Kafka", bus.start)
+            self._registry.bind(
+                await self._patiently("Postgres", lambda: self._store.register_definitions(self._registry.keys))
+            )
+            self._checks += [migrations_check(self._reads), log_days_check(self._reads), publisher_check(bus)]
+            self._waiting_for = None
+            if self._role == "api":
+                relay = Relay(bus, self._store, self._clock)
+                await self._serve_api(bus, topology, relay, DatabaseClock(self._clock))
+            else:
+                await self._serve_engine(bus, topology, cluster)
+        except _Stopped:
+            log.info("stopped_while_waiting", what=self._waiting_for)
+        finally:
+            await bus.stop()
+            await self._reads.stop()
+            await self._api_store.stop()
+            await self._store.stop()
+
+    async def _serve_api(self, bus: Publisher, topology: Topology, relay: Relay, now: DatabaseClock) -> None:
+        """Answer the REST API until the end."""
+        settings = self._settings
+        lifecycle = self._lifecycle(bus, topology)
+        observer = Observer(self._metrics, self._clock, lifecycle, log_transitions=settings.log.transitions)
+        service = SagaService(
+            self._api_store,
+            self._reads,
+            relay,
+            self._registry,
+            topology,
+            self._clock,
+            now,
+            self._chance,
+            observer,
+        )
+        self._front.app = create_app(
+            ApiParts(
+                service=service,
+                reads=self._reads,
+                registry=self._registry,
+                metrics=self._metrics.registry,
+                checks=self._checks,
+                limits=settings.api,
+            )
+        )
+        # What a request in hand commits while we stop is published and acknowledged, too.
+        await service.run(self._answered)
+        if lifecycle is not None:
+            await lifecycle.drain(STOP_S / 4)
+
+    async def _serve_engine(self, bus: Publisher, topology: Topology, cluster: str) -> None:
+        """Own partitions until the end; with role `all` answer the REST API too."""
+        settings = self._settings
+        kafka = settings.kafka
+        inbox = Subscriber(
+            kafka.bootstrap_servers,
+            topology.replies,
+            kafka.group_id,
+            f"saga-{settings.instance}",
+            instance_id=kafka.instance_id,
+            security=self._security,
+        )
+        parts = EngineParts(
+            owner=f"{settings.instance}:{os.getpid()}:{secrets.token_hex(4)}",
+            cluster_id=cluster,
+            registry=self._registry,
+            topology=topology,
+            metrics=self._metrics,
+            lifecycle=self._lifecycle(bus, topology),
+            log_transitions=settings.log.transitions,
+        )
+        engine = self._engine = Engine(self._store, bus, inbox, self._clock, self._chance, parts)
+        self._checks.append(("partitions", lambda: _owns(engine)))
+        upkeep = Upkeep(self._store, bus, topology, self._registry, self._metrics, lambda: 0 in engine.ownership.owned)
+        beside = [asyncio.create_task(self._keep_up(upkeep))]
+        if self._role == "all":
+            beside.append(asyncio.create_task(self._serve_api(bus, topology, engine.relay, engine.now)))
+        if self._stopping.is_set():
+            engine.stop()
+        try:
+            await engine.run()
+        finally:
+            self._stopping.set()
+            await asyncio.gather(*beside)
+
+    async def _keep_up(self, upkeep: Upkeep) -> None:
+        while not self._stopping.is_set():
+            try:
+                published = await upkeep.run_once()
+            except Unavailable as error:
+                published = 0
+                log.info("upkeep_postponed", reason=str(error))
+            if not published:
+                await self._rest(UPKEEP_S)
+
+    def _lifecycle(self, bus: Publisher, topology: Topology) -> Lifecycle | None:
+        if not self._settings.events.enabled:
+            return None
+        return Lifecycle(bus, self._clock, topology, self._registry, self._store)
+
+    async def _migrated(self) -> None:
+        if not await self._store.run(is_current):
+            raise Unavailable("the database lacks migrations: run `saga migrate`")
+
+    async def _topology(self) -> Topology:
+        specs = topic_specs(self._settings, self._registry.participants)
+        names = [spec.name for spec in specs]
+        counts = await partition_counts(self._settings.kafka.bootstrap_servers, names, security=self._security)
+        missing = sorted(set(names) - set(counts))
+        if missing:
+            raise Unavailable(f"topics are missing: {', '.join(missing)}; run `saga topics`")
+        return Topology(self._settings.topic_prefix, counts)
+
+    async def _patiently(self, what: str, action: Callable[[], Awaitable[T]]) -> T:
+        """Try until it works, saying now and then what is waited for; a wrong setting ends the process."""
+        tries = 0
+        while not self._stopping.is_set():
+            try:
+                return await action()
+            except Unavailable as error:
+                if tries % SAY_EVERY == 0:
+                    log.warning("waiting", what=what, reason=str(error))
+                tries += 1
+                self._waiting_for = f"waiting for {what}: {error}"
+                await self._rest(RETRY_S)
+        raise _Stopped
+
+    async def _rest(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+
+    async def _has_started(self) -> str | None:
+        return self._waiting_for
+
+
+class _Stopped(Exception):
+    """The process was told to stop while it waited for something."""
+
+
+class Front:
+    """The application behind the port: health only while the process waits, then all of it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand a request to the present application."""
+        await self.app(scope, receive, send)
+
+
+async def _owns(engine: Engine) -> str | None:
+    return None if engine.ownership.owned else "no partition is owned yet"
+
+
+def security(settings: Settings) -> Security:
+    """How to log in to Kafka."""
+    kafka = settings.kafka
+    return Security(
+        protocol=kafka.security_protocol,
+        mechanism=kafka.sasl_mechanism,
+        username=kafka.username,
+        password=kafka.password.get_secret_value() if kafka.password is not None else None,
+        ca_file=kafka.ca_file,
+    )
+
+
+def topic_specs(settings: Settings, participants: list[str]) -> list[TopicSpec]:
+    """The topics that the settings and definitions ask for."""
+    kafka = settings.kafka
+    retention = {"retention.ms": str(kafka.retention_hours * 3_600_000), "cleanup.policy": "delete"}
+    topology = Topology(settings.topic_prefix, {})
+    wanted = [
+        (topology.replies, kafka.replies_partitions),
+        (topology.events, kafka.events_partitions),
+        (topology.dead_letters, kafka.dead_letter_partitions),
+        *((topology.commands(participant), kafka.commands_partitions) for participant in participants),
+    ]
+    return [TopicSpec(name, count, kafka.replication, retention) for name, count in wanted]

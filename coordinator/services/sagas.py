@@ -1,0 +1,302 @@
+"""What clients and operators can do to sagas: start them, let a suspended one go on.
+
+The process that serves a request need not own the saga's partition. It writes under the same version guard as the
+owner, publishes what it committed, and sends the owner a hint (design section 7).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import rfc8785
+import structlog
+
+from coordinator.engine.cache import from_row
+from coordinator.engine.clock import DatabaseClock
+from coordinator.engine.draft import Draft
+from coordinator.engine.hashing import hash_input
+from coordinator.engine.messages import CommandBuilder
+from coordinator.engine.observer import Observer
+from coordinator.engine.ports import Chance, Clock, Store
+from coordinator.engine.registry import Registry, check_input
+from coordinator.engine.relay import Relay, flush_quietly
+from coordinator.engine.topology import Topology
+from coordinator.errors import Conflict, InvalidInput, NotFound, SagaError, StaleVersion, Unavailable
+from coordinator.saga import machine
+from coordinator.saga.effects import Moved
+from coordinator.saga.events import RetryRequested
+from coordinator.saga.model import SagaStatus
+from coordinator.services.publishing import Publishing
+from coordinator.services.starting import ANSWER_S, Begun, Found, NewSaga, Outcome, Starter
+from coordinator.store.postgres import Committed, Contended, RowMoved
+from coordinator.store.reads import SagaReads, SagaSummary
+from coordinator.wire.rfc3339 import format_ms
+from coordinator.wire.strict_json import encode
+
+log = structlog.get_logger()
+
+INPUT_BYTES_MAX = 64 * 1024  # of compact JSON: every command carries it
+FLUSH_S = 0.5
+RETRY_TRIES_MAX = 5
+PAUSE_S = 0.05
+
+
+class StartRequest(msgspec.Struct, frozen=True):
+    """What a client asks for; `version` None means the newest."""
+
+    definition: str
+    version: int | None
+    input: dict[str, Any]
+    traceparent: str | None = None
+
+
+class Started(msgspec.Struct, frozen=True):
+    """The saga of a business key; `created` says whether this request began it."""
+
+    saga: SagaSummary
+    created: bool
+
+
+class KeyConflict(Conflict):
+    """The business key belongs to a saga with another input; `members` says which."""
+
+    kind = "business-key-taken"
+
+    def __init__(self, saga_id: str) -> None:
+        super().__init__("the business key belongs to a saga that was started with another input")
+        self.members = {"saga_id": saga_id}
+
+
+class RetryRefused(Conflict):
+    """The saga is not in a status that can be retried; `members` says in which it is."""
+
+    def __init__(self, reason: str, members: dict[str, Any]) -> None:
+        super().__init__(reason)
+        self.members = members
+
+
+class RetryStale(StaleVersion):
+    """The saga is not at the version that the operator looked at; `members` says at which it is."""
+
+    def __init__(self, expected: int, members: dict[str, Any]) -> None:
+        super().__init__(f"the saga is at version {members['version']}, not at {expected}: look at it again")
+        self.members = members
+
+
+class SagaService:
+    """The verbs of the API; `run` does what must be done beside them."""
+
+    def __init__(
+        self,
+        store: Store,
+        reads: SagaReads,
+        relay: Relay,
+        registry: Registry,
+        topology: Topology,
+        clock: Clock,
+        now: DatabaseClock,
+        chance: Chance,
+        observer: Observer,
+    ) -> None:
+        self._store = store
+        self._reads = reads
+        self._relay = relay
+        self._registry = registry
+        self._topology = topology
+        self._commands = CommandBuilder(topology)
+        self._clock = clock
+        self._now = now
+        self._chance = chance
+        self._observer = observer
+        self._publishing = Publishing(relay, topology)
+        self._starter = Starter(store, self._publishing, registry, topology, clock, now, chance, observer)
+        self._retrying: set[asyncio.Task[SagaSummary]] = set()
+        self._clock_known = False
+        self._asking_time = asyncio.Lock()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Delete acknowledged messages and follow the database's clock until `stop`; then finish what is begun."""
+        while not stop.is_set():
+            await flush_quietly(self._relay)
+            try:
+                self._now.observe(await self._store.now_ms())
+                self._clock_known = True
+            except Unavailable as error:
+                log.info("clock_not_read", reason=str(error))
+            waiting = asyncio.create_task(stop.wait())
+            await asyncio.wait([waiting], timeout=FLUSH_S)
+            waiting.cancel()
+        await self._starter.drain(FLUSH_S * 10)
+        await self._relay.drain(FLUSH_S * 10)
+        await flush_quietly(self._relay)
+
+    async def start(self, request: StartRequest) -> Started:
+        """Start a saga, or find the one that the same request started before.
+
+        Raises InvalidInput, KeyConflict, Unavailable (whether the saga began is not known: ask again).
+        """
+        await self._know_the_time()
+        [outcome] = await self._starter.start([self._check(request)])
+        [answer] = await self._answers([outcome])
+        if isinstance(answer, SagaError):
+            raise answer
+        return answer
+
+    async def start_many(self, requests: Sequence[StartRequest | SagaError]) -> list[Started | SagaError]:
+        """Start sagas with one statement; answers one outcome each, in their order. Raises Unavailable.
+
+        A request that is an error already is answered with itself.
+        """
+        await self._know_the_time()
+        answers: list[Started | SagaError | None] = [None] * len(requests)
+        places: list[int] = []
+        wanted: list[NewSaga] = []
+        for place, request in enumerate(requests):
+            try:
+                if isinstance(request, SagaError):
+                    raise request
+                wanted.append(self._check(request))
+                places.append(place)
+            except SagaError as error:
+                answers[place] = error
+        if wanted:
+            outcomes = await self._starter.start(wanted)
+            for place, answer in zip(places, await self._answers(outcomes), strict=True):
+                answers[place] = answer
+        return [answer for answer in answers if answer is not None]
+
+    async def retry(self, saga_id: str, expected_version: int, actor: str, reason: str) -> SagaSummary:
+        """Let a suspended saga go on; answers how it stands now.
+
+        Raises NotFound, RetryRefused (not suspended), RetryStale (not at that version), Unavailable.
+        """
+        # A task of its own: neither a client that goes away nor one that has waited long enough cuts the statement.
+        retrying = asyncio.create_task(self._retry(saga_id, expected_version, actor, reason))
+        self._retrying.add(retrying)
+        retrying.add_done_callback(self._retrying.discard)
+        done, _ = await asyncio.wait({retrying}, timeout=ANSWER_S)
+        if not done:
+            raise Unavailable("Postgres has not answered in time")
+        return retrying.result()
+
+    # ------------------------------------------------------------ starting
+
+    def _check(self, request: StartRequest) -> NewSaga:
+        definition = self._registry.choose(request.definition, request.version)
+        raw = encode(request.input)
+        if len(raw) > INPUT_BYTES_MAX:
+            raise InvalidInput(f"the input has {len(raw)} bytes as JSON; at most {INPUT_BYTES_MAX} are taken", "/input")
+        business_key = check_input(definition, raw)
+        try:
+            input_hash = hash_input(request.input)
+        except rfc8785.CanonicalizationError:
+            raise InvalidInput("an integer of the input is beyond 2**53: not every reader keeps it", "/input") from None
+        return NewSaga(definition, business_key, raw, input_hash, request.traceparent)
+
+    async def _answers(self, outcomes: Sequence[Outcome]) -> list[Started | SagaError]:
+        """Say what came of starts, with how the sagas stand."""
+        unheard = [
+            outcome.saga_id if isinstance(outcome, Found) else outcome.active.id
+            for outcome in outcomes
+            if (isinstance(outcome, Found) and outcome.same_input) or (isinstance(outcome, Begun) and not outcome.at_ms)
+        ]
+        known = await self._reads.summaries(unheard) if unheard else {}
+        return [self._answer(outcome, known) for outcome in outcomes]
+
+    def _answer(self, outcome: Outcome, known: dict[str, SagaSummary]) -> Started | SagaError:
+        if isinstance(outcome, SagaError):
+            return outcome
+        if isinstance(outcome, Begun):
+            return Started(known.get(outcome.active.id) or _begun(outcome), created=True)
+        if not outcome.same_input:
+            return KeyConflict(outcome.saga_id)
+        saga = known.get(outcome.saga_id)
+        if saga is None:
+            return Conflict("the saga of this business key has been archived")
+        return Started(saga, created=False)
+
+    # ------------------------------------------------------------ retry
+
+    async def _retry(self, saga_id: str, expected_version: int, actor: str, reason: str) -> SagaSummary:
+        await self._know_the_time()
+        problem: Exception = Unavailable("the saga is being written all the time")
+        unknown = False
+        for attempt in range(1, RETRY_TRIES_MAX + 1):
+            try:
+                if unknown and await self._reads.was_retried(saga_id, expected_version, actor, reason):
+                    return await self._present(saga_id)
+                return await self._retry_once(saga_id, expected_version, actor, reason)
+            except RowMoved:
+                continue  # the next look says how the saga stands now
+            except Contended as error:
+                problem = error
+            except Unavailable as error:
+                problem, unknown = error, True
+            await self._clock.sleep(PAUSE_S * attempt)
+        raise Unavailable(str(problem)) from problem
+
+    async def _retry_once(self, saga_id: str, expected_version: int, actor: str, reason: str) -> SagaSummary:
+        rows = await self._store.load([saga_id])
+        if not rows:
+            raise NotFound("there is no saga with this id")
+        row = rows[0]
+        members = {"saga_id": saga_id, "saga_status": row.status, "version": row.version}
+        # The status is looked at before the version: what is not suspended cannot be retried at any version.
+        if row.status != SagaStatus.SUSPENDED:
+            raise RetryRefused(f"the saga is {row.status}; only a suspended one can be retried", members)
+        if row.version != expected_version:
+            raise RetryStale(expected_version, members)
+        active = from_row(row, self._registry)
+        if active is None:
+            raise RetryRefused("this coordinator does not know the saga's definition", members)
+        event = RetryRequested(actor, reason)
+        now_ms, roll = self._now.now_ms(), self._chance.roll()
+        decision = machine.decide(active.definition, active.saga, event, now_ms=now_ms, roll=roll)
+        if not isinstance(decision, Moved):
+            raise RetryRefused(decision.reason, members)
+        draft = Draft(self._commands)
+        draft.move(active, active.saga, event, decision, now_ms, roll)
+        draft.batch.audit(actor, "retry", saga_id, reason, row.version, decision.saga.version)
+        committed = await self._store.commit(draft.finish())
+        self._retried(draft, committed)
+        return await self._present(saga_id)
+
+    def _retried(self, draft: Draft, committed: Committed) -> None:
+        self._now.observe(committed.now_ms)
+        self._publishing.committed(draft, self._now.now_ms())
+        self._observer.committed(draft.transitions, {}, committed)
+
+    async def _present(self, saga_id: str) -> SagaSummary:
+        saga = (await self._reads.summaries([saga_id])).get(saga_id)
+        if saga is None:
+            raise NotFound("there is no saga with this id")
+        return saga
+
+    async def _know_the_time(self) -> None:
+        if self._clock_known:
+            return
+        async with self._asking_time:
+            if not self._clock_known:
+                self._now.observe(await self._store.now_ms())
+                self._clock_known = True
+
+
+def _begun(outcome: Begun) -> SagaSummary:
+    active = outcome.active
+    saga = active.saga
+    at = format_ms(outcome.at_ms or active.started_ms)
+    deadline_ms = saga.deadline_ms
+    return SagaSummary(
+        saga.id,
+        saga.definition,
+        saga.definition_version,
+        active.business_key,
+        saga.status,
+        saga.version,
+        at,
+        at,
+        None if deadline_ms is None else format_ms(deadline_ms),
+    )

@@ -1,0 +1,81 @@
+"""The slow chores of an engine process: dead letters to their topic, days for the log, the gauge of stuck sagas.
+
+Chores that must run once per installation are done by the owner of partition 0; doing one twice does no harm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+
+from coordinator.engine.ports import Bus
+from coordinator.engine.registry import Registry
+from coordinator.engine.topology import Topology
+from coordinator.kafka.records import Outgoing
+from coordinator.observability.metrics import Metrics
+from coordinator.services.letters import dead_letter_record
+from coordinator.store.postgres import PostgresStore
+
+log = structlog.get_logger()
+
+LETTERS_MAX = 200  # per pass; about 13 MB at worst
+LOG_DAYS_AHEAD = 14
+STUCK_AFTER_S = 60  # overdue by more than any gate or sweep explains
+
+
+class Upkeep:
+    """One pass per call of `run_once`; `is_first` says whether this process owns partition 0."""
+
+    def __init__(
+        self,
+        store: PostgresStore,
+        bus: Bus,
+        topology: Topology,
+        registry: Registry,
+        metrics: Metrics,
+        is_first: Callable[[], bool],
+    ) -> None:
+        self._store = store
+        self._bus = bus
+        self._topology = topology
+        self._registry = registry
+        self._metrics = metrics
+        self._is_first = is_first
+        self._passes = 0
+
+    async def run_once(self) -> int:
+        """Do what is due; answers how many dead letters were published. Raises Unavailable."""
+        if self._passes % 1800 == 0:  # at start, then about hourly
+            made = await self._store.fetch("ensure_log_days", LOG_DAYS_AHEAD)
+            if made[0][0]:
+                log.info("log_days_made", days=made[0][0])
+        if self._passes % 5 == 0:
+            await self._show()
+        self._passes += 1
+        return await self._publish_letters() if self._is_first() else 0
+
+    async def _publish_letters(self) -> int:
+        rows = await self._store.fetch("unpublished_dead_letters", LETTERS_MAX)
+        if not rows:
+            return 0
+        records: list[Outgoing] = [dead_letter_record(self._topology, row) for row in rows]
+        result = await self._bus.publish(records)
+        # A letter that the topic will never take (too large) stays in the table, which is where it is read.
+        done: list[Any] = [*result.acknowledged, *(token for token, _ in result.refused)]
+        await self._store.fetch("mark_dead_letters", done)
+        return len(done)
+
+    async def _show(self) -> None:
+        rows = await self._store.fetch("count_stuck", STUCK_AFTER_S)
+        stuck = {row["definition_id"]: row["sagas"] for row in rows}
+        per_name = dict.fromkeys(self._registry.names, 0)
+        for identity, sagas in stuck.items():
+            name, _ = self._registry.label_of_id(identity)
+            if name in per_name:
+                per_name[name] += sagas
+        for name, sagas in per_name.items():
+            self._metrics.stuck.labels(name).set(sagas)
+        days = await self._store.fetch("log_days_ahead")
+        self._metrics.log_days_ahead.set(days[0]["days"])

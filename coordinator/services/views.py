@@ -1,0 +1,94 @@
+"""A saga as the API shows it: the row, its state and its definition, put together step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from coordinator.engine.registry import Registry
+from coordinator.saga.definition import SagaDefinition
+from coordinator.saga.model import StepState, load_state
+from coordinator.store.reads import Incident, LogEntry, SagaRecord, SagaSummary
+from coordinator.wire.rfc3339 import format_ms
+
+
+class StepView(msgspec.Struct, frozen=True):
+    """One step of a saga: what it does, how its action went, and whether it is undone.
+
+    `attempts` and `undo_attempts` count the commands that were sent; `result` is what the participant answered.
+    `effect` says what an acknowledged compensation did.
+    """
+
+    name: str
+    participant: str
+    action: str
+    compensation: str | None
+    outcome: str
+    undo: str
+    generation: int
+    attempts: int
+    undo_attempts: int
+    deadline: str | None
+    result: msgspec.Raw | None
+    effect: str | None
+    late_success: bool
+
+
+class SagaDetail(SagaSummary, frozen=True):
+    """A saga with its steps and incidents; `facing` is the way it goes or, suspended, went.
+
+    `steps` is null where this coordinator does not know the saga's definition. `log` is there when it was asked for.
+    """
+
+    facing: str
+    traceparent: str | None
+    input: msgspec.Raw
+    steps: list[StepView] | None
+    incidents: list[Incident]
+    log: list[LogEntry] | msgspec.UnsetType = msgspec.UNSET
+
+
+def describe(record: SagaRecord, registry: Registry) -> SagaDetail:
+    """Put a saga together."""
+    state = load_state(record.state)
+    definition = registry.of_id(record.definition_id)
+    summary = record.summary
+    return SagaDetail(
+        summary.id,
+        summary.definition,
+        summary.definition_version,
+        summary.business_key,
+        summary.status,
+        summary.version,
+        summary.created_at,
+        summary.updated_at,
+        summary.deadline,
+        state.facing,
+        record.traceparent,
+        msgspec.Raw(record.input),
+        None if definition is None else _steps(definition, state.steps),
+        record.incidents,
+        msgspec.UNSET if record.log is None else record.log,
+    )
+
+
+def _steps(definition: SagaDefinition, states: Sequence[StepState]) -> list[StepView]:
+    return [
+        StepView(
+            step.name,
+            step.participant,
+            step.action,
+            step.compensation,
+            state.outcome,
+            state.undo,
+            state.generation,
+            state.attempt,
+            state.undo_attempt,
+            None if state.deadline_ms is None else format_ms(state.deadline_ms),
+            None if isinstance(state.result, msgspec.UnsetType) else state.result,
+            state.effect,
+            state.late_success,
+        )
+        for step, state in zip(definition.steps, states, strict=True)
+    ]

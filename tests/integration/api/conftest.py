@@ -1,0 +1,22 @@
+"""One API process for all tests of this folder; the tests use orders of their own."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+
+import pytest
+
+from deploy.local.stack import LocalStack
+from tests.integration.api.server import Api, start_api
+
+
+@pytest.fixture(scope="session")
+def api(stack: LocalStack) -> Iterator[Api]:
+    """Give a running coordinator of role `api` with a database and topics of its own."""
+    mark = secrets.token_hex(4)
+    database = f"api_{mark}"
+    running = start_api(stack, f"api-{mark}", database, f"api{mark}.", SAGA_API__BODY_TIMEOUT_SECONDS="1")
+    yield running
+    running.child.stop()
+    stack.postgres.drop_database(database)

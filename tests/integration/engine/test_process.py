@@ -1,0 +1,112 @@
+"""The process itself: a wrong setting ends it at once with a name, something missing is waited for."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+
+import asyncpg
+import httpx
+import pytest
+
+from deploy.local.processes import free_port
+from deploy.local.stack import LocalStack
+from tests.e2e.world import Coordinator, World, eventually
+
+WRONG_SETTING = 2
+END_S = 30.0
+
+# What is set -> what the process must name before it ends.
+WRONG = {
+    "SAGA_KAFKA__REPLIES_PARTITIONS": ("0", r"SAGA_KAFKA__REPLIES_PARTITIONS"),
+    "SAGA_TOPIC_PREFIX": ("no spaces!", r"SAGA_TOPIC_PREFIX"),
+    "SAGA_DEFINITIONS": ("tests.e2e.nowhere:definitions", r"SAGA_DEFINITIONS=tests\.e2e\.nowhere"),
+    "SAGA_DATABASE__URL": ("mysql://127.0.0.1/saga", r"database\.url|SAGA_DATABASE__URL"),
+    "SAGA_API__HOST": ("0.0.0.0", r"api\.host"),
+}
+
+
+@pytest.fixture
+async def empty(stack: LocalStack) -> AsyncIterator[World]:
+    """Give a world with an empty database and no topics."""
+    if not stack.kafka.durable:
+        pytest.skip(f"needs real Kafka (static members), this is {stack.kafka.description}")
+    world = World(stack)
+    world.url = await asyncio.to_thread(stack.create_database, world.database)
+    try:
+        yield world
+    finally:
+        await world.close()
+
+
+@pytest.mark.parametrize("setting", WRONG)
+async def test_a_wrong_setting_is_named(empty: World, setting: str) -> None:
+    """The process says which setting is wrong and exits at once, without a traceback."""
+    value, named = WRONG[setting]
+    coordinator = empty.launch("wrong", SAGA_API__INSECURE="false", **{setting: value})
+    assert await asyncio.to_thread(coordinator.child.wait, END_S) == WRONG_SETTING
+    output = coordinator.child.output()
+    assert re.search(named, output), output
+    assert "Traceback" not in output
+
+
+async def test_a_database_that_may_forget_is_refused(empty: World) -> None:
+    """With synchronous_commit=off the process ends and names the setting of Postgres."""
+    connection = await asyncpg.connect(empty.url)
+    await connection.execute(f'ALTER DATABASE "{empty.database}" SET synchronous_commit = off')
+    await connection.close()
+    coordinator = empty.launch("careless")
+    assert await asyncio.to_thread(coordinator.child.wait, END_S) == WRONG_SETTING
+    assert "synchronous_commit=off" in coordinator.child.output()
+
+
+async def test_what_is_missing_is_waited_for(empty: World) -> None:
+    """Without migrations and topics the process lives, is not ready and says why; it heals when they are there."""
+    coordinator = empty.launch("patient", "engine")
+    await eventually(lambda: _says(coordinator, "saga migrate"), what="says that migrations are missing")
+    assert (await coordinator.http.get("/livez")).status_code == 200
+    await _run(empty, "migrate")
+    await eventually(lambda: _says(coordinator, "saga topics"), what="says that topics are missing")
+    await _run(empty, "topics")
+    await coordinator.ready()
+    assert await coordinator.stop() == 0
+
+
+async def test_no_servers_at_all_are_waited_for(empty: World) -> None:
+    """Without Kafka and Postgres the process lives, is not ready, says so, and ends cleanly when it is told to."""
+    nobody = f"127.0.0.1:{free_port()}"
+    settings = {"SAGA_KAFKA__BOOTSTRAP_SERVERS": nobody, "SAGA_DATABASE__URL": f"postgresql://saga@{nobody}/saga"}
+    coordinator = empty.launch("lonely", **settings)
+    await asyncio.to_thread(coordinator.child.wait_for_line, "Postgres does not answer", timeout_s=END_S)
+    assert (await coordinator.http.get("/livez")).status_code == 200
+    assert not await coordinator.is_ready()
+    assert await coordinator.stop() == 0
+
+
+async def test_two_members_of_one_name_are_one_too_many(empty: World) -> None:
+    """Of two processes with the same instance id the older one ends, with a message that names the setting."""
+    await asyncio.gather(_run(empty, "migrate"), _run(empty, "topics"))
+    same = {"SAGA_KAFKA__INSTANCE_ID": f"{empty.prefix}member"}
+    first = await empty.launched("first", "engine", **same)
+    second = await empty.launched("second", "engine", **same)
+    assert await asyncio.to_thread(first.child.wait, END_S) == WRONG_SETTING
+    assert "instance" in first.child.output().splitlines()[-1]
+    assert second.child.exit_code is None
+
+
+async def _says(coordinator: Coordinator, words: str) -> bool:
+    """Whether /readyz is red with these words."""
+    try:
+        answer = await coordinator.http.get("/readyz")
+    except httpx.HTTPError:
+        return False
+    return answer.status_code == 503 and words in answer.text
+
+
+async def _run(world: World, verb: str) -> None:
+    """Run a verb of the command line."""
+    child = world.stack.processes.python(
+        f"{world.database}-{verb}", "-m", "coordinator", verb, environment=world.environment()
+    )
+    assert await asyncio.to_thread(child.wait, END_S) == 0, child.output()

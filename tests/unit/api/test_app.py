@@ -1,0 +1,82 @@
+"""The app without a service behind it: health, unknown places, and what happens when a handler breaks."""
+
+from __future__ import annotations
+
+import httpx
+from fastapi import FastAPI, Request
+from prometheus_client import CollectorRegistry
+
+from coordinator.api.app import create_health_app
+from coordinator.errors import InvariantError, Unavailable
+
+
+def _client(app: FastAPI) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
+
+
+async def test_a_fault_of_ours_is_a_problem_without_its_inside() -> None:
+    """An unexpected exception gives 500 with a request id, and nothing of its text."""
+    app = create_health_app(CollectorRegistry(), [])
+
+    async def broken(request: Request) -> None:
+        raise ZeroDivisionError("secret")
+
+    async def contradicted(request: Request) -> None:
+        raise InvariantError("secret")
+
+    app.add_api_route("/broken", broken)
+    app.add_api_route("/contradicted", contradicted)
+    async with _client(app) as client:
+        for path in ("/broken", "/contradicted"):
+            answer = await client.get(path, headers={"x-request-id": "find-me"})
+            assert answer.status_code == 500
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert answer.json()["request_id"] == "find-me"
+            assert "secret" not in answer.text
+
+
+async def test_an_outage_says_when_to_come_back() -> None:
+    """Unavailable gives 503 with Retry-After, and no address of ours."""
+    app = create_health_app(CollectorRegistry(), [])
+
+    async def away(request: Request) -> None:
+        raise Unavailable("Postgres at 10.1.2.3 does not answer")
+
+    app.add_api_route("/away", away)
+    async with _client(app) as client:
+        answer = await client.get("/away")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert "10.1.2.3" not in answer.text
+
+
+async def test_a_process_that_is_not_ready_says_so() -> None:
+    """/readyz is 503 while a check is not well, and /livez is 200 all the same."""
+
+    async def starting() -> str:
+        return "waiting for Postgres"
+
+    async with _client(create_health_app(CollectorRegistry(), [("started", starting)])) as client:
+        ready = await client.get("/readyz")
+        assert (ready.status_code, ready.json()["checks"]) == (503, {"started": "waiting for Postgres"})
+        assert (await client.get("/livez")).status_code == 200
+        assert (await client.get("/v1/sagas")).status_code == 404
+
+
+async def test_requests_are_measured_by_route() -> None:
+    """/metrics counts answered requests by route template, method and status."""
+    registry = CollectorRegistry()
+    async with _client(create_health_app(registry, [])) as client:
+        await client.get("/livez")
+        await client.get("/nothing-of-ours")
+        await client.post("/livez")
+        text = (await client.get("/metrics")).text
+    assert 'saga_http_request_seconds_count{method="GET",route="/livez",status="200"} 1.0' in text
+    assert 'saga_http_request_seconds_count{method="GET",route="unmatched",status="404"} 1.0' in text
+    assert "nothing-of-ours" not in text
+
+
+def test_two_apps_of_one_process_share_their_metrics() -> None:
+    """The app that waits and the app that serves can use one registry."""
+    registry = CollectorRegistry()
+    create_health_app(registry, [])
+    create_health_app(registry, [])
