@@ -1,0 +1,116 @@
+"""The demo: `python -m deploy.demo`, which is `make demo`.
+
+Starts Kafka, Postgres, the coordinator and four participants, sends orders that go well and orders that do not, shows
+them moving, and checks the outcome against the participants' own tables. Exit codes: 0 all agrees, 1 something
+disagrees or could not be started, 2 a wrong option, 130 interrupted.
+
+    STORY=order   one group of stories (now there is one); `all` is the default
+    ORDERS=40     how many good orders there are beside the special ones
+    KEEP=1        stay up afterwards, and print what to try
+    BROKER=jvm|docker|memory|external   DATABASE=wheel|system|docker|external
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+
+import asyncpg
+from aiokafka.errors import KafkaError
+from rich.console import Console
+
+from deploy.demo.client import ApiRefused
+from deploy.demo.hints import hints
+from deploy.demo.options import Options, WrongOption
+from deploy.demo.play import Play, Report
+from deploy.demo.screen import screen_for, show_findings
+from deploy.demo.site import Site
+from deploy.demo.stories import order_stories
+from deploy.local.choice import LocalStackError
+from deploy.local.stack import LocalStack
+
+DISAGREES, WRONG_OPTION, INTERRUPTED = 1, 2, 130
+
+
+def main() -> int:
+    """Run the demo and return its exit code."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    console = Console(highlight=False)
+    try:
+        options = Options.read(os.environ)
+    except WrongOption as error:
+        print(f"error: {error}", file=sys.stderr)
+        return WRONG_OPTION
+    try:
+        return _run(options, console)
+    except LocalStackError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return DISAGREES
+    except KeyboardInterrupt:
+        print("interrupted; everything is stopped", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _run(options: Options, console: Console) -> int:
+    began = time.monotonic()
+
+    def say(line: str) -> None:
+        console.print(f"{time.monotonic() - began:5.1f} s  {line}", markup=False, soft_wrap=True)
+
+    say("setting up: Kafka, Postgres, the coordinator and four participants")
+    with LocalStack(say=say) as stack:
+        site = Site(stack)
+        try:
+            site.set_up(say)
+            report = _play(site, options, console)
+            _conclude(report, site, console)
+            if options.keep:
+                _stay(site, console)
+        finally:
+            # From here on an impatient Ctrl-C would only leave something behind; each stop has a time limit.
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_IGN)
+            site.tear_down()
+    return DISAGREES if report.wrong else 0
+
+
+def _play(site: Site, options: Options, console: Console) -> Report:
+    stories = order_stories(options.orders)
+    total = sum(story.orders for story in stories)
+    console.print(f"\n{total} orders, {len(stories)} stories", markup=False)
+    screen = screen_for(console, stories)
+    try:
+        return asyncio.run(Play(site, stories, screen).run())
+    except (ApiRefused, asyncpg.PostgresError, asyncpg.InterfaceError, KafkaError, OSError) as error:
+        screen.close()
+        site.check_alive()  # a process that died says more than the call that missed it
+        raise LocalStackError(f"{error}; the logs of all processes are in {site.stack.run.path}") from error
+    finally:
+        screen.close()
+
+
+def _conclude(report: Report, site: Site, console: Console) -> None:
+    show_findings(console, report.findings, report.books)
+    if report.wrong:
+        console.print(f"\nDISAGREES: {'; '.join(report.wrong)}", style="bold red", markup=False, soft_wrap=True)
+        console.print(f"the logs of all processes are in {site.stack.run.path}", markup=False, soft_wrap=True)
+    else:
+        console.print(f"\nall {len(report.findings)} stories agree", style="bold green", markup=False)
+
+
+def _stay(site: Site, console: Console) -> None:
+    console.print("\neverything stays up; Ctrl-C ends it\n", style="bold")
+    for line in hints(site, site.stack.run.path):
+        console.print(line, markup=False, soft_wrap=True)
+    try:
+        signal.pause()
+    except KeyboardInterrupt:
+        console.print("\nstopping")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,97 @@
+"""The demo as a client of the REST API: it starts sagas, looks at them, and lets a suspended one go on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, Self
+
+import httpx
+
+from deploy.demo.judging import Seen
+from deploy.demo.stories import DEFINITION, Order
+
+TIMEOUT_S: Final = 10.0
+CONFLICT: Final = 409
+UNDONE: Final = "CompensationCompleted"  # the log's word for an undo that was acknowledged
+
+
+class ApiRefused(Exception):
+    """The API does not answer, or with a problem; the message says which."""
+
+
+class Moved(ApiRefused):
+    """A saga is not what it was when it was looked at: look again."""
+
+
+class Api:
+    """The coordinator's REST API at `url`; use it inside `async with`."""
+
+    def __init__(self, url: str) -> None:
+        # Whatever proxy the environment names, it has no business between us and this machine.
+        self._http = httpx.AsyncClient(base_url=url, timeout=TIMEOUT_S, trust_env=False)
+
+    async def __aenter__(self) -> Self:
+        """Connect when needed."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def start(self, order: Order) -> None:
+        """Start one order's saga."""
+        await self._ask("POST", "/v1/sagas", {"definition": DEFINITION, "input": order.input})
+
+    async def start_many(self, orders: Sequence[Order]) -> None:
+        """Start many orders' sagas with one call."""
+        sagas = [{"definition": DEFINITION, "input": order.input} for order in orders]
+        answer = await self._ask("POST", "/v1/sagas/bulk", {"sagas": sagas})
+        wrong = [item for item in answer["items"] if item["outcome"] not in {"created", "existing"}]
+        if wrong:
+            raise ApiRefused(f"POST /v1/sagas/bulk did not start every saga: {wrong[0]}")
+
+    async def statuses(self) -> dict[str, tuple[str, str]]:
+        """Return (saga id, status) of every order's saga, by business key."""
+        found: dict[str, tuple[str, str]] = {}
+        query = f"/v1/sagas?definition={DEFINITION}&limit=200"
+        cursor = ""
+        while True:
+            page = await self._ask("GET", query + cursor)
+            found |= {saga["business_key"]: (saga["id"], saga["status"]) for saga in page["sagas"]}
+            if page["next_cursor"] is None:
+                return found
+            cursor = f"&cursor={page['next_cursor']}"
+
+    async def saga(self, saga_id: str) -> Seen:
+        """Return a saga with its steps, its open incidents and, from its log, the order of its undos."""
+        return read_saga(await self._ask("GET", f"/v1/sagas/{saga_id}?include=log"))
+
+    async def retry(self, seen: Seen, reason: str) -> None:
+        """Let a suspended saga go on; raises Moved when it is not at the version that was seen any more."""
+        await self._ask("POST", f"/v1/sagas/{seen.id}/retry", {"reason": reason, "expected_version": seen.version})
+
+    async def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        try:
+            answer = await self._http.request(method, path, json=body)
+        except httpx.HTTPError as error:
+            raise ApiRefused(f"{method} {path} was not answered: {error!r}") from error
+        if not answer.is_success:
+            refusal = Moved if answer.status_code == CONFLICT else ApiRefused
+            raise refusal(f"{method} {path} was answered {answer.status_code}: {answer.text[:500]}")
+        return answer.json()
+
+
+def read_saga(saga: Mapping[str, Any]) -> Seen:
+    """Read what GET /v1/sagas/{id}?include=log answers."""
+    steps: Iterable[Mapping[str, Any]] = saga["steps"] or ()
+    return Seen(
+        id=saga["id"],
+        status=saga["status"],
+        version=saga["version"],
+        outcomes=tuple(step["outcome"] for step in steps),
+        undos=tuple(step["undo"] for step in steps),
+        attempts=tuple(step["attempts"] for step in steps),
+        undo_attempts=tuple(step["undo_attempts"] for step in steps),
+        undone=tuple(entry["step_name"] for entry in saga["log"] if entry["event"] == UNDONE),
+        open_incidents=tuple(incident["reason"] for incident in saga["incidents"] if incident["resolved_at"] is None),
+    )

@@ -1,0 +1,323 @@
+"""A checker that finds nothing is worth something only if it would have found something."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.checker.checks import CHECKS, Expected, judge
+from tests.checker.evidence import (
+    DeadLetterRow,
+    Effect,
+    Evidence,
+    LogEntry,
+    Plan,
+    PlannedStep,
+    SagaRow,
+    ShardRow,
+)
+
+BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
+PLAN = Plan(
+    "test.",
+    (
+        PlannedStep("reserve", "inventory", "ReserveItems", "ReleaseReservation"),
+        PlannedStep("pay", "payment", "ProcessPayment", "RefundPayment"),
+        PlannedStep("ship", "shipping", "CreateShipment", "CancelShipment"),
+    ),
+)
+GOOD, UNDONE, PARKED = "good", "undone", "parked"
+EXPECTED = Expected(frozenset({GOOD, UNDONE, PARKED}))
+
+
+def moment(number: int) -> datetime:
+    """Give the nth moment of the run."""
+    return BEGAN + timedelta(seconds=number)
+
+
+def flawless() -> Evidence:
+    """Make the evidence of a run with a completed, an undone and a parked saga."""
+    found = Evidence()
+    done = {"outcome": "completed", "attempt": 1}
+    taken_back = {**done, "undo": "compensated", "undo_attempt": 1}
+    parked = {**done, "undo": "dead_lettered", "undo_attempt": 2}
+    add_saga(found, GOOD, "completed", [done, {**done, "attempt": 2}, done], pauses=1)
+    add_saga(found, UNDONE, "failed", [taken_back, taken_back, {"outcome": "failed", "attempt": 1}], pauses=0)
+    add_saga(
+        found, PARKED, "suspended", [done | {"undo": "owed"}, parked, {"outcome": "failed", "attempt": 1}], pauses=1
+    )
+    found.open_incidents[PARKED] = ["compensation_dead_lettered"]
+    do(found, GOOD, ["ReserveItems", "ProcessPayment", "CreateShipment"], [])
+    do(found, UNDONE, ["ReserveItems", "ProcessPayment"], ["RefundPayment", "ReleaseReservation"])
+    do(found, PARKED, ["ReserveItems", "ProcessPayment"], [])
+    publish(found)
+    found.shards = {0: ShardRow(0, 0, 10, 10), 1: ShardRow(1, 5, 12, 7)}
+    found.end_offsets = {0: 10, 1: 12}
+    refund = f"{PARKED}:1:pay:compensation"
+    found.dead_letters = [
+        DeadLetterRow("compensation", "given_up", "test.payment.commands", 0, None, None, PARKED, refund, True),
+        DeadLetterRow("record", "not_json", "test.replies", 0, 3, 4, None, None, True),
+    ]
+    found.letters = [
+        {"saga-dlq-kind": "compensation", "saga-dlq-command-id": refund},
+        {
+            "saga-dlq-kind": "record",
+            "saga-dlq-original-topic": "test.replies",
+            "saga-dlq-original-partition": "0",
+            "saga-dlq-original-offset": "3",
+        },
+    ]
+    return found
+
+
+def add_saga(found: Evidence, name: str, status: str, steps: list[dict[str, object]], *, pauses: int) -> None:
+    """Add a saga with a log that fits it."""
+    events = ["SagaStarted", *["BackoffElapsed"] * pauses, "StepCompleted"]
+    entries = [LogEntry(name, number, event, None, "pending", BEGAN) for number, event in enumerate(events, 1)]
+    entries[-1].status = status
+    found.sagas[name] = SagaRow(name, 0, status, len(entries), False, f"key-{name}", steps)
+    found.log[name] = entries
+    found.keys[name] = 1
+    found.transitions.update({(name, entry.version): 1 for entry in entries})
+
+
+def do(found: Evidence, name: str, done: list[str], undone: list[str]) -> None:
+    """Add what the participants' tables say."""
+    for kind, commands in (("done", done), ("undone", undone)):
+        for command in commands:
+            effect = Effect("somebody", name, kind, command, f"{name}-{command}", moment(len(found.effects)))
+            found.effects.append(effect)
+
+
+def publish(found: Evidence) -> None:
+    """Add the commands that the sagas' states ask for."""
+    for saga in found.sagas.values():
+        for step, state in zip(PLAN.steps, saga.steps, strict=True):
+            for word, count, name in (
+                ("action", state.get("attempt", 0), step.action),
+                ("compensation", state.get("undo_attempt", 0), step.compensation),
+            ):
+                for attempt in range(1, count + 1):
+                    identity = f"{saga.id}:1:{step.name}:{word}#{attempt}"
+                    found.published[identity] = 1
+                    found.published_types[identity] = name
+
+
+def lose_a_saga(found: Evidence) -> None:
+    """Let an acknowledged saga vanish with all that is known of it."""
+    for place in (found.sagas, found.log):
+        place.pop(GOOD)
+    found.transitions = type(found.transitions)({key: 1 for key in found.transitions if key[0] != GOOD})
+    found.effects = [effect for effect in found.effects if effect.saga_id != GOOD]
+    for identity in [identity for identity in found.published if identity.startswith(GOOD)]:
+        del found.published[identity]
+
+
+def leave_a_saga_running(found: Evidence) -> None:
+    """Let a saga hang."""
+    found.sagas[GOOD].status = found.log[GOOD][-1].status = "pending"
+
+
+def park_without_a_reason(found: Evidence) -> None:
+    """Suspend without an incident."""
+    found.open_incidents.clear()
+
+
+def let_an_ended_saga_wake(found: Evidence) -> None:
+    """Leave a timer behind."""
+    found.sagas[GOOD].wakes = True
+
+
+def start_twice_for_a_key(found: Evidence) -> None:
+    """Count a business key twice."""
+    found.keys[GOOD] = 2
+
+
+def skip_a_log_entry(found: Evidence) -> None:
+    """Lose a line of the log."""
+    del found.log[UNDONE][0]
+    del found.transitions[UNDONE, 1]
+
+
+def end_otherwise_than_logged(found: Evidence) -> None:
+    """Let the row say something else than the log."""
+    found.log[UNDONE][-1].status = "compensating"
+
+
+def lose_a_command(found: Evidence) -> None:
+    """Let a committed command never reach Kafka."""
+    del found.published[f"{GOOD}:1:ship:action#1"]
+
+
+def lose_an_attempt(found: Evidence) -> None:
+    """Let a second attempt never reach Kafka."""
+    del found.published[f"{GOOD}:1:pay:action#2"]
+
+
+def publish_a_ghost(found: Evidence) -> None:
+    """Publish what was never committed."""
+    found.published[f"{GOOD}:1:pay:compensation#1"] = 1
+
+
+def misname_a_command(found: Evidence) -> None:
+    """Publish an action under a compensation's name."""
+    found.published_types[f"{GOOD}:1:pay:action#1"] = "RefundPayment"
+
+
+def repeat_without_a_reason(found: Evidence) -> None:
+    """Issue an attempt that no pause and no person asked for."""
+    found.sagas[UNDONE].steps[0] = {**found.sagas[UNDONE].steps[0], "attempt": 2}
+    publish(found)
+
+
+def consume_without_a_verdict(found: Evidence) -> None:
+    """Let a record pass without a judgement."""
+    found.shards[1].verdicts -= 1
+
+
+def judge_twice(found: Evidence) -> None:
+    """Count a record twice."""
+    found.shards[0].verdicts += 1
+
+
+def stop_consuming(found: Evidence) -> None:
+    """Leave records at the end of a partition."""
+    found.end_offsets[1] = 13
+
+
+def never_own_a_partition(found: Evidence) -> None:
+    """Leave a partition to nobody."""
+    found.end_offsets[2] = 0
+
+
+def do_it_twice(found: Evidence) -> None:
+    """Charge a card twice."""
+    found.effects.insert(2, copy.copy(found.effects[1]))
+
+
+def leave_something(found: Evidence) -> None:
+    """Forget to undo."""
+    found.effects = [effect for effect in found.effects if effect.command != "ReleaseReservation"]
+
+
+def undo_a_completed_saga(found: Evidence) -> None:
+    """Undo what should stay."""
+    do(found, GOOD, [], ["CancelShipment"])
+
+
+def act_for_nobody(found: Evidence) -> None:
+    """Do something for a saga that does not exist."""
+    do(found, "ghost", ["ReserveItems"], [])
+
+
+def complete_without_an_effect(found: Evidence) -> None:
+    """Call a step completed that never was."""
+    found.effects = [effect for effect in found.effects if (effect.saga_id, effect.command) != (GOOD, "ProcessPayment")]
+
+
+def undo_forwards(found: Evidence) -> None:
+    """Undo the first step first."""
+    for effect in found.effects:
+        if effect.command == "ReleaseReservation":
+            effect.at = BEGAN
+
+
+def keep_a_message(found: Evidence) -> None:
+    """Leave a row in the outbox."""
+    found.outbox.append("left")
+
+
+def keep_a_reply(found: Evidence) -> None:
+    """Leave a reply with a participant."""
+    found.in_doubt["payment"] = 1
+
+
+def send_rubbish(found: Evidence) -> None:
+    """Send a command that its participant cannot read."""
+    found.unreadable["payment"] = 1
+
+
+def hide_a_dead_letter(found: Evidence) -> None:
+    """Keep a dead letter from the topic."""
+    found.letters.pop()
+
+
+def make_up_a_dead_letter(found: Evidence) -> None:
+    """Publish a dead letter that is in no table."""
+    found.dead_letters.pop()
+
+
+def hush_up_a_transition(found: Evidence) -> None:
+    """Lose a lifecycle event."""
+    del found.transitions[UNDONE, 1]
+
+
+def make_up_a_transition(found: Evidence) -> None:
+    """Tell of a transition that never was."""
+    found.transitions[UNDONE, 9] = 1
+
+
+PLANTED: list[tuple[Callable[[Evidence], None], str]] = [
+    (lose_a_saga, "nothing_is_lost"),
+    (leave_a_saga_running, "nothing_is_lost"),
+    (park_without_a_reason, "nothing_is_lost"),
+    (let_an_ended_saga_wake, "nothing_is_lost"),
+    (start_twice_for_a_key, "nothing_is_lost"),
+    (skip_a_log_entry, "the_log_is_a_chain"),
+    (end_otherwise_than_logged, "the_log_is_a_chain"),
+    (lose_a_command, "commands_are_those_committed"),
+    (lose_an_attempt, "commands_are_those_committed"),
+    (publish_a_ghost, "commands_are_those_committed"),
+    (misname_a_command, "commands_are_those_committed"),
+    (repeat_without_a_reason, "attempts_are_those_logged"),
+    (consume_without_a_verdict, "every_record_has_one_verdict"),
+    (judge_twice, "every_record_has_one_verdict"),
+    (stop_consuming, "every_record_has_one_verdict"),
+    (never_own_a_partition, "every_record_has_one_verdict"),
+    (do_it_twice, "effects_belong_to_sagas"),
+    (leave_something, "effects_belong_to_sagas"),
+    (undo_a_completed_saga, "effects_belong_to_sagas"),
+    (act_for_nobody, "effects_belong_to_sagas"),
+    (complete_without_an_effect, "effects_belong_to_sagas"),
+    (undo_forwards, "undo_goes_in_reverse"),
+    (keep_a_message, "nothing_is_on_its_way"),
+    (keep_a_reply, "nothing_is_on_its_way"),
+    (send_rubbish, "nothing_is_on_its_way"),
+    (hide_a_dead_letter, "dead_letters_are_published"),
+    (make_up_a_dead_letter, "dead_letters_are_published"),
+    (hush_up_a_transition, "events_tell_the_log"),
+    (make_up_a_transition, "events_tell_the_log"),
+]
+
+
+def test_a_flawless_run_passes() -> None:
+    """A run in which everything went as it must gives no complaint."""
+    assert judge(flawless(), PLAN, EXPECTED) == []
+
+
+@pytest.mark.parametrize(("plant", "check"), PLANTED, ids=[plant.__name__ for plant, _ in PLANTED])
+def test_a_planted_violation_is_found(plant: Callable[[Evidence], None], check: str) -> None:
+    """Each way in which a run can be wrong is found by the check that is there for it, and by no unrelated one."""
+    found = flawless()
+    plant(found)
+    complaints = judge(found, PLAN, EXPECTED)
+    assert {complaint.partition(":")[0] for complaint in complaints} == {check}, complaints
+
+
+def test_every_check_has_caught_something() -> None:
+    """No check is without a planted violation that it finds."""
+    assert {check.__name__ for check in CHECKS} == {name for _, name in PLANTED}
+
+
+def test_an_unreadable_range_is_one_verdict() -> None:
+    """A range of unreadable offsets that became one dead letter counts as one consumed record."""
+    found = flawless()
+    found.shards[1] = ShardRow(1, 5, 12, 4)
+    found.dead_letters.append(DeadLetterRow("record", "corrupt", "test.replies", 1, 6, 10, None, None, True))
+    where = ("test.replies", "1", "6")
+    names = ("saga-dlq-original-topic", "saga-dlq-original-partition", "saga-dlq-original-offset")
+    found.letters.append({"saga-dlq-kind": "record", **dict(zip(names, where, strict=True))})
+    assert judge(found, PLAN, EXPECTED) == []
