@@ -1,0 +1,244 @@
+"""The stages of the benchmark. Each sets up what it needs and adds its figures to the results."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from benchmarks import load, measure
+from benchmarks.finished import insert_finished
+from benchmarks.runs import Run, empty_tables, measure_runs, warm_up
+from benchmarks.servers import SAMPLES, Bench, Site, say
+
+Figures = dict[str, Any]
+"""Figure -> number, list or table, as the JSON line has them."""
+
+IDLE_S = 3.0
+NAIVE_POLL_S = 0.25  # its progress is a sum over all its sagas
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """How much of everything."""
+
+    runs: int = 3
+    warm_up: int = 60_000
+    sagas: int = 50_000
+    failing: int = 30_000
+    naive_1: int = 1_500
+    naive_8: int = 5_000
+    latency: int = 800
+    latency_per_second: float = 20.0
+    in_flight: int = 20_000
+    finished: int = 1_000_000
+    samples: int = 10_000
+
+
+QUICK = Plan(
+    runs=1,
+    warm_up=10_000,
+    sagas=20_000,
+    failing=5_000,
+    naive_1=300,
+    naive_8=1_000,
+    latency=200,
+    in_flight=5_000,
+    finished=50_000,
+    samples=3_000,
+)
+
+
+def prepare(bench: Bench, site: Site, plan: Plan) -> Figures:
+    """Start a coordinator and the lean participant, look at its memory, and warm the broker up."""
+    restore(bench, site)
+    time.sleep(IDLE_S)  # what is measured is a coordinator that has been idle for a while
+    idle = measure.rss_megabytes(bench.coordinator_pid)
+    say(f"idle coordinator: {idle:.0f} MB resident")
+    asyncio.run(warm_up(bench, site, plan.warm_up))
+    return {"rss_idle_mb": round(idle)}
+
+
+def restore(bench: Bench, site: Site) -> None:
+    """Bring about what every stage begins with and leaves behind: the engine alone, and the lean participant."""
+    bench.start_lean_participant(site)
+    bench.start_coordinator(site)
+
+
+def throughput(bench: Bench, site: Site, plan: Plan) -> Figures:
+    """Sagas per second, saga.events off, and what one of them costs."""
+    plans = [load.Sagas.completing(plan.sagas) for _ in range(plan.runs)]
+    runs = asyncio.run(measure_runs(bench, site, "throughput", plans))
+    typical = _typical(runs)
+    return {
+        "sagas_per_second": round(typical.sagas_per_second),
+        "sagas_per_second_range": _range(runs),
+        "cpu_us_per_saga": {name: round(us) for name, us in typical.cpu_us.items()},
+        "wal_bytes_per_saga": round(measure.median(run.wal_bytes for run in runs)),
+        "transitions_per_statement": round(typical.batch),
+        "statement_ms": round(typical.statement_ms, 1),
+        "hot_updates_share": round(measure.median(run.postgres_hot for run in runs), 3),
+    }
+
+
+def failing(bench: Bench, site: Site, plan: Plan) -> Figures:
+    """Sagas per second whose step 4 fails, so that three steps are undone."""
+    plans = [load.Sagas.failing(plan.failing) for _ in range(plan.runs)]
+    runs = asyncio.run(measure_runs(bench, site, "failing at step 4", plans))
+    return {
+        "failing_sagas_per_second": round(_typical(runs).sagas_per_second),
+        "failing_sagas_per_second_range": _range(runs),
+    }
+
+
+def in_flight(bench: Bench, site: Site, plan: Plan) -> Figures:
+    """Memory of the coordinator while many sagas wait for silent participants."""
+
+    async def measure_it() -> float:
+        async with load.Driver(bench, site, window=load.WINDOW) as driver:
+            await empty_tables(driver)
+            sagas = load.Sagas.completing(plan.in_flight)
+            driver.prepare(sagas)
+            silent = bench.participants[0]
+            silent.pause()
+            try:
+                await driver.start(sagas)
+                await asyncio.sleep(IDLE_S)
+                resident = measure.rss_megabytes(bench.coordinator_pid)
+            finally:
+                silent.resume()
+            await driver.finish(sagas)
+            await load.verify(driver.connection, sagas)
+            return resident
+
+    resident = asyncio.run(measure_it())
+    say(f"{plan.in_flight:,} sagas in flight, participants silent: coordinator {resident:.0f} MB resident")
+    return {f"rss_{plan.in_flight}_in_flight_mb": round(resident)}
+
+
+def finished(bench: Bench, site: Site, plan: Plan) -> Figures:
+    """Throughput beside many finished sagas, against the same with none, one after the other."""
+
+    async def insert() -> None:
+        connection = await bench.connect(site)
+        await insert_finished(connection, plan.finished)
+        await connection.close()
+
+    async def forget() -> None:
+        async with load.Driver(bench, site, window=load.WINDOW) as driver:
+            await empty_tables(driver)
+
+    def plans() -> list[load.Sagas]:
+        return [load.Sagas.completing(plan.sagas) for _ in range(plan.runs)]
+
+    without = asyncio.run(measure_runs(bench, site, "0 finished sagas", plans()))
+    asyncio.run(insert())
+    beside = asyncio.run(measure_runs(bench, site, f"{plan.finished:,} finished sagas", plans(), empty=False))
+    asyncio.run(forget())
+    rates = [measure.median(run.sagas_per_second for run in runs) for runs in (without, beside)]
+    return {
+        "sagas_per_second_0_finished": round(rates[0]),
+        f"sagas_per_second_{plan.finished}_finished": round(rates[1]),
+        "ratio_finished": round(rates[1] / rates[0], 3),
+    }
+
+
+def events(bench: Bench, site: Site, plan: Plan) -> Figures:
+    """Throughput with saga.events on, one event per transition, against the same with them off."""
+    rates = []
+    for on in (False, True):
+        bench.start_coordinator(site, events=on)
+        plans = [load.Sagas.completing(plan.sagas) for _ in range(plan.runs)]
+        runs = asyncio.run(measure_runs(bench, site, f"saga.events {'on' if on else 'off'}", plans))
+        rates.append(_typical(runs).sagas_per_second)
+    bench.start_coordinator(site)
+    return {
+        "events_off_sagas_per_second": round(rates[0]),
+        "events_on_sagas_per_second": round(rates[1]),
+        "ratio_events": round(rates[1] / rates[0], 3),
+    }
+
+
+def latency(bench: Bench, site: Site, plan: Plan) -> Figures:
+    """How long one saga takes at a steady, low rate, started through POST /v1/sagas."""
+    bench.start_coordinator(site, role="all")
+    asyncio.run(load.time_whole_sagas(bench, site, 40, plan.latency_per_second))
+    times = asyncio.run(load.time_whole_sagas(bench, site, plan.latency, plan.latency_per_second))
+    bench.start_coordinator(site)
+    figures: Figures = {
+        f"{name}p{share}_ms": round(measure.percentile(values, share / 100) * 1000, 1)
+        for name, values in (("", times.wholes), ("answer_", times.answers))
+        for share in (50, 99)
+    }
+    say(f"latency of {plan.latency} sagas at {plan.latency_per_second:g} per second: {figures}")
+    return figures
+
+
+def samples(bench: Bench, site: Site, plan: Plan) -> Figures:
+    """Throughput with the four sample participants, each with its own tables, inbox and outbox."""
+    own = bench.new_site("samples")  # they would read the commands that the lean participant has answered
+
+    async def check(sagas: load.Sagas) -> None:
+        connection = await bench.connect(own)
+        for name in SAMPLES:
+            found = await connection.fetchval(
+                f"SELECT count(*) FROM {name}.effects WHERE order_id >= $1 AND order_id < $1 || 'x'",  # noqa: S608
+                sagas.prefix,
+            )
+            if found != sagas.count:
+                raise RuntimeError(f"{name} shows {found} effects of {sagas.count} sagas")
+        await connection.close()
+
+    bench.start_coordinator(own)
+    bench.start_sample_participants(own)
+    plans = [load.Sagas.completing(plan.samples) for _ in range(plan.runs)]
+    runs = asyncio.run(measure_runs(bench, own, "sample participants", plans))
+    asyncio.run(check(plans[-1]))
+    bench.drop_site(own)
+    restore(bench, site)
+    typical = _typical(runs)
+    return {
+        "sample_participants_sagas_per_second": round(typical.sagas_per_second),
+        "sample_participants_cpu_us_per_saga": round(typical.cpu_us["participants"]),
+    }
+
+
+def naive(bench: Bench, site: Site, plan: Plan) -> Figures:
+    """The naive variant with 1 and with 8 partitions, each with a database and topics of its own."""
+    figures: Figures = {}
+    for partitions, count in ((1, plan.naive_1), (8, plan.naive_8)):
+        own = bench.new_site(f"naive{partitions}", partitions)
+        bench.start_lean_participant(own)
+        bench.start_naive(own)
+        # A few sagas first, so that it too is measured warm.
+        plans = [load.Sagas.completing(max(50, count // 5)), load.Sagas.completing(count)]
+        name = f"naive, partitions: {partitions}"
+        runs = asyncio.run(measure_runs(bench, own, name, plans, progress=load.VERSIONS, poll_s=NAIVE_POLL_S))
+        figures[f"naive_{partitions}_partition{'s' if partitions > 1 else ''}"] = round(runs[-1].sagas_per_second, 1)
+        bench.drop_site(own)
+    restore(bench, site)
+    return figures
+
+
+STAGES: dict[str, Callable[[Bench, Site, Plan], Figures]] = {
+    "throughput": throughput,
+    "failing": failing,
+    "in_flight": in_flight,
+    "naive": naive,
+    "latency": latency,
+    "events": events,
+    "samples": samples,
+    "finished": finished,
+}
+
+
+def _typical(runs: Sequence[Run]) -> Run:
+    middle = measure.median(run.sagas_per_second for run in runs)
+    return next(run for run in runs if run.sagas_per_second == middle)
+
+
+def _range(runs: Sequence[Run]) -> list[int]:
+    rates = [run.sagas_per_second for run in runs]
+    return [round(min(rates)), round(max(rates))]
