@@ -1,0 +1,1 @@
+"""What the image needs besides the sources: its command and its health check."""
