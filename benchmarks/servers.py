@@ -51,8 +51,10 @@ class Bench:
     def new_site(self, name: str, partitions: int = REPLIES_PARTITIONS) -> Site:
         """Make a migrated database and the topics; `name` tells them from those of other sites."""
         # A stack that goes on running must not show one bench the records of another.
-        name = f"{name}_{time.time_ns() // 1_000_000:x}"
-        site = Site(name, self.stack.create_database(name), f"{name}.", partitions)
+        moment = f"{time.time_ns() // 1_000_000:x}"
+        name = f"{name}_{moment}"
+        # The prefix is as long as the usual "saga.": the outbox keeps the topic's name with every message.
+        site = Site(name, self.stack.create_database(name), f"{moment[-4:]}.", partitions)
         self._sites.append(site)
         for verb in ("migrate", "topics"):
             child = self.stack.processes.python(verb, "-m", "coordinator", verb, environment=self._environment(site))

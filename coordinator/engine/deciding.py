@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import cast
 
 import msgspec
 import structlog
@@ -37,6 +38,7 @@ log = structlog.get_logger()
 DEAD_LETTERS_PER_BATCH = 100  # per partition; further bad records of a batch share one row
 SAMPLE_EVERY_S = 1.0  # of records for sagas that nobody knows
 
+_ABOUT_A_SAGA = frozenset({ReplyArrival, TouchArrival})
 _POSITION = {verdict: position for position, verdict in enumerate(Verdict)}
 
 
@@ -81,7 +83,7 @@ class Decider:
     async def decide(self, arrivals: Sequence[Arrival]) -> Decided:
         """Judge arrivals in their order; raises Unavailable when what they need cannot be read."""
         for arrival in arrivals:
-            if isinstance(arrival, TouchArrival):
+            if type(arrival) is TouchArrival:
                 self.cache.evict(arrival.saga_id)
         loaded, strangers = await self.load(saga_ids(arrivals))
         taken = await self._taken_keys(arrivals)
@@ -105,7 +107,7 @@ class Decider:
 
     async def _taken_keys(self, arrivals: Sequence[Arrival]) -> dict[tuple[str, str], tuple[str, bytes]]:
         keys = [
-            (arrival.definition.name, arrival.business_key) for arrival in arrivals if isinstance(arrival, StartArrival)
+            (arrival.definition.name, arrival.business_key) for arrival in arrivals if type(arrival) is StartArrival
         ]
         taken = await self.store.taken_keys(keys) if keys else []
         return {(key.definition, key.business_key): (key.saga_id, key.input_hash) for key in taken}
@@ -266,4 +268,5 @@ class _Judge:
 
 def saga_ids(arrivals: Sequence[Arrival]) -> list[str]:
     """The sagas that arrivals are about, each once."""
-    return list({arrival.saga_id: None for arrival in arrivals if isinstance(arrival, ReplyArrival | TouchArrival)})
+    about = (arrival for arrival in arrivals if type(arrival) in _ABOUT_A_SAGA)
+    return list({cast("ReplyArrival", arrival).saga_id: None for arrival in about})

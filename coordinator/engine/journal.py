@@ -19,16 +19,16 @@ def entry(event: Event, now_ms: int, roll: float) -> tuple[str, str | None, byte
     name = type(event).__name__
     if isinstance(event, StepCompleted):
         problem = b"" if event.problem is None else b',"problem":' + _ENCODER.encode(event.problem)
-        head = b'{"now_ms":%d,"attempt":%d' % (now_ms, event.attempt)
-        return name, event.step_name, head + problem + b',"result":' + bytes(event.result) + b"}"
-    data = msgspec.structs.asdict(event)
+        data = b'{"now_ms":%d,"attempt":%d%b,"result":%b}' % (now_ms, event.attempt, problem, event.result)
+        return name, event.step_name, data
+    fields = msgspec.structs.asdict(event)
     if isinstance(event, Reply):
         for implied in ("command_id", "source", "step_name"):
-            del data[implied]
-    data["now_ms"] = now_ms
-    data["roll"] = roll
-    step_name = data.pop("step_name", None) or (event.step_name if isinstance(event, Reply | Timer) else None)
-    return name, step_name, _ENCODER.encode(data)
+            del fields[implied]
+    fields["now_ms"] = now_ms
+    fields["roll"] = roll
+    step_name = fields.pop("step_name", None) or (event.step_name if isinstance(event, Reply | Timer) else None)
+    return name, step_name, _ENCODER.encode(fields)
 
 
 def began(now_ms: int) -> bytes:

@@ -26,6 +26,7 @@ class _Sent(msgspec.Struct):
     attempt: int
 
 
+_ACTION = Direction.ACTION  # every command passes here, and reading a member through its class is dear
 _SENT = msgspec.json.Decoder(_Sent)
 
 
@@ -65,16 +66,16 @@ class CommandBuilder:
 
     def __init__(self, topology: Topology) -> None:
         self._topology = topology
-        self._plans: dict[tuple[str, int], list[Plan]] = {}
+        self._plans: dict[int, list[Plan]] = {}
 
     def build(self, active: ActiveSaga, saga: Saga, effect: IssueCommand, now_ms: int) -> BuiltCommand:
         """Write the command that an effect asks for; `saga` is the saga after the transition."""
-        plan = self._plan(active.definition)[effect.step]
+        plan = (self._plans.get(active.definition_id) or self._planned(active))[effect.step]
         state = saga.steps[effect.step]
         partition = active.part % plan.partitions
         not_after_ms = now_ms + plan.expiry_ms
-        action_id = command_id(saga.id, state.generation, plan.name, Direction.ACTION)
-        if effect.direction is Direction.ACTION:
+        action_id = command_id(saga.id, state.generation, plan.name, _ACTION)
+        if effect.direction is _ACTION:
             payload = plan.action_template.encode(
                 active.key, action_id.encode(), effect.attempt, active.input, format_ms(not_after_ms).encode()
             )
@@ -109,12 +110,11 @@ class CommandBuilder:
         )
         return Outgoing(command.destination, command.partition, active.key, command.payload, headers, token)
 
-    def _plan(self, definition: SagaDefinition) -> list[Plan]:
-        key = (definition.name, definition.version)
-        plans = self._plans.get(key)
-        if plans is None:
-            plans = [Plan(self._topology, definition, step) for step in definition.steps]
-            self._plans[key] = plans
+    def _planned(self, active: ActiveSaga) -> list[Plan]:
+        definition = active.definition
+        plans = self._plans[active.definition_id] = [
+            Plan(self._topology, definition, step) for step in definition.steps
+        ]
         return plans
 
 

@@ -13,6 +13,7 @@ from coordinator.store.postgres import Committed
 
 log = structlog.get_logger()
 
+_SUSPENDED = SagaStatus.SUSPENDED
 _ENDS = {SagaStatus.COMPLETED, SagaStatus.FAILED, SagaStatus.ABANDONED}
 
 
@@ -70,19 +71,20 @@ class Observer:
     def _count(self, transitions: list[Transitioned], committed: Committed) -> None:
         started: dict[str, int] = {}
         moved: dict[tuple[str, str], int] = {}
-        durations: list[tuple[str, str, float]] = []
+        durations: dict[tuple[str, str], list[float]] = {}
         for transition in transitions:
             saga = transition.saga
-            if transition.old_status is saga.status:
+            old, new = transition.old_status, saga.status
+            if old is new:
                 continue
-            if transition.old_status is None:
+            if old is None:
                 started[saga.definition] = started.get(saga.definition, 0) + 1
-            elif transition.old_status not in (saga.status, SagaStatus.SUSPENDED) or saga.status in _ENDS:
-                key = (saga.definition, saga.status)
+            elif old is not _SUSPENDED or new in _ENDS:
+                key = (saga.definition, new)
                 moved[key] = moved.get(key, 0) + 1
-                if saga.status in _ENDS:
+                if new in _ENDS:
                     seconds = max(0, committed.now_ms - transition.active.started_ms) / 1000
-                    durations.append((saga.definition, saga.status, seconds))
+                    durations.setdefault(key, []).append(seconds)
         self._metrics.count_sagas(started, moved, durations)
         if transitions:
             self._metrics.batch_size.observe(len(transitions))

@@ -95,7 +95,7 @@ class Metrics:
         self,
         started: dict[str, int],
         moved: dict[tuple[str, str], int],
-        durations: list[tuple[str, str, float]],
+        durations: dict[tuple[str, str], list[float]],
     ) -> None:
         """Add a batch's beginnings, changes of status and ends."""
         for saga_type, count in started.items():
@@ -110,5 +110,7 @@ class Metrics:
             counter = by_status.get(status)
             if counter is not None:
                 counter.labels(saga_type).inc(count)
-        for saga_type, status, seconds in durations:
-            self.duration.labels(saga_type, status).observe(seconds)
+        for (saga_type, status), lengths in durations.items():
+            observe = self.duration.labels(saga_type, status).observe
+            for seconds in lengths:
+                observe(seconds)

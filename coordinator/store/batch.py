@@ -11,11 +11,13 @@ from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any, NamedTuple
 
+import msgspec
+
 Row = tuple[Any, ...]
 _by_id = itemgetter(0)
 
 
-class Token(NamedTuple):
+class Token(msgspec.Struct, frozen=True, order=True, gc=False):
     """The identity of an outbox row: the transition that caused the message, and its place among its messages."""
 
     saga_id: str
@@ -168,7 +170,19 @@ class Batch:
         payload: bytes,
     ) -> None:
         """Keep a message until Kafka has acknowledged it."""
-        self.out.append((*token, part, destination, partition, type_, traceparent, payload))
+        self.out.append(
+            (
+                token.saga_id,
+                token.saga_version,
+                token.position,
+                part,
+                destination,
+                partition,
+                type_,
+                traceparent,
+                payload,
+            )
+        )
 
     def set_aside_record(self, record: DeadRecord) -> None:
         """Keep a record that cannot be applied."""
@@ -232,13 +246,17 @@ class Batch:
         arguments += _columns(self.starts, _START)
         arguments += _columns(self.logs, _LOG)
         arguments += _columns(self.out, _OUT)
-        self.tokens.sort()
-        arguments += _columns(self.tokens, _KEY)
+        arguments += _columns(rows_of(self.tokens), _KEY)
         arguments += _columns(self.dead, _DEAD)
         arguments += _columns(self.incidents, _INCIDENT)
         arguments += _columns(self.resolves, _RESOLVE)
         arguments += _columns(self.audits, _AUDIT)
         return arguments
+
+
+def rows_of(tokens: Iterable[Token]) -> list[tuple[str, int, int]]:
+    """Tokens as rows (saga id, saga version, position), sorted."""
+    return sorted([(token.saga_id, token.saga_version, token.position) for token in tokens])
 
 
 def _columns(rows: Sequence[Iterable[Any]], kinds: str) -> list[Any]:

@@ -47,6 +47,7 @@ _ENGINE_SESSION = {
     **_SESSION,
     "lock_timeout": "200ms",
     "enable_seqscan": "off",
+    "enable_memoize": "off",  # a batch asks for each row once, so there is nothing to remember
     "plan_cache_mode": "force_generic_plan",
 }
 

@@ -14,7 +14,7 @@ import asyncpg
 import msgspec
 
 from coordinator.errors import Unavailable
-from coordinator.store.batch import Batch, Token
+from coordinator.store.batch import Batch, Token, rows_of
 from coordinator.store.database import GONE, check_durability, connect, statement
 
 T = TypeVar("T")
@@ -104,7 +104,8 @@ class Shard(msgspec.Struct, frozen=True):
 
 
 BUSY = (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
-_REFUSALS: dict[str, type[Exception]] = {"SG409": RowMoved, "SG410": FenceLost, "SG411": KeyTaken}
+_REFUSALS: dict[str, type[Exception]] = {"SG409": RowMoved, "SG410": FenceLost}
+_ONE_SAGA_PER_KEY = "a_business_key_starts_one_saga_per_definition"
 
 
 class PostgresStore:
@@ -172,7 +173,9 @@ class PostgresStore:
 
     async def unsent(self, parts: Sequence[int], older_than_ms: int, after: Token, limit: int) -> list[UnsentMessage]:
         """One page of the outbox of these partitions, in key order after `after`."""
-        rows = await self._side.fetch("unsent_messages", parts, older_than_ms, *after, limit)
+        rows = await self._side.fetch(
+            "unsent_messages", parts, older_than_ms, after.saga_id, after.saga_version, after.position, limit
+        )
         return [
             UnsentMessage(
                 Token(row["saga_id"], row["saga_version"], row["position"]),
@@ -190,7 +193,7 @@ class PostgresStore:
     async def acknowledge(self, tokens: Sequence[Token]) -> None:
         """Delete messages that Kafka has."""
         if tokens:
-            await self._side.fetch("acknowledge", *zip(*sorted(tokens), strict=True))
+            await self._side.fetch("acknowledge", *zip(*rows_of(tokens), strict=True))
 
     async def claim(self, first_offsets: dict[int, int], owner: str, cluster_id: str) -> list[Claim]:
         """Become the owner of partitions {partition: first offset in Kafka}: a new epoch for each."""
@@ -303,6 +306,8 @@ def _translated(error: asyncpg.PostgresError) -> Exception:
     code = error.sqlstate or ""
     if code in _REFUSALS:
         return _REFUSALS[code](str(error))
+    if isinstance(error, asyncpg.UniqueViolationError) and error.constraint_name == _ONE_SAGA_PER_KEY:
+        return KeyTaken(str(error))
     if code.startswith(("22", "23", "54")):
         return Unacceptable(f"{code}: {error}")
     return Unavailable(f"Postgres refuses the statement: {code} {error}")

@@ -44,9 +44,17 @@ def _time(moment_ms: int) -> tuple[str, bytes]:
     return "ce_time", format_ms(moment_ms).encode()
 
 
-@lru_cache(maxsize=1024)
-def _partition(number: int) -> tuple[str, bytes]:
-    return REPLY_PARTITION, b"%d" % number
+@lru_cache(maxsize=4096)
+def _command_statics(name: str, reply_topic: str, reply_partition: int) -> tuple[tuple[str, bytes], ...]:
+    """What the headers of all commands of one name and one reply partition share."""
+    return (
+        _SPECVERSION,
+        _static("ce_type", name),
+        _static("ce_source", COORDINATOR),
+        _CONTENT_TYPE,
+        _static(REPLY_TOPIC, reply_topic),
+        (REPLY_PARTITION, b"%d" % reply_partition),
+    )
 
 
 def command_headers(
@@ -61,15 +69,10 @@ def command_headers(
 ) -> list[tuple[str, bytes]]:
     """Headers of one attempt of a command; `name` is the action's or compensation's name (the ce_type)."""
     headers = [
-        _SPECVERSION,
-        ("ce_id", f"{command_id}#{attempt}".encode()),
-        _static("ce_type", name),
-        _static("ce_source", COORDINATOR),
+        ("ce_id", attempt_id(command_id, attempt).encode()),
         ("ce_subject", saga_id.encode()),
         _time(time_ms),
-        _CONTENT_TYPE,
-        _static(REPLY_TOPIC, reply_topic),
-        _partition(reply_partition),
+        *_command_statics(name, reply_topic, reply_partition),
     ]
     if traceparent is not None:
         headers.append(("traceparent", traceparent.encode()))

@@ -103,9 +103,8 @@ class JvmBroker(Broker):
         self._child.stop(signal.SIGKILL)
 
     def _format(self) -> None:
-        cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         done = subprocess.run(
-            [*self._java, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self._properties)],
+            [*self._java, "kafka.tools.StorageTool", "format", "-t", new_cluster_id(), "-c", str(self._properties)],
             capture_output=True,
             text=True,
             timeout=START_TIMEOUT_S,
@@ -118,6 +117,14 @@ class JvmBroker(Broker):
         child = self._processes.start("kafka", [*self._java, "kafka.Kafka", self._properties])
         child.wait_for_line(STARTED, timeout_s=START_TIMEOUT_S)
         return child
+
+
+def new_cluster_id() -> str:
+    """A random UUID as Kafka writes it; never with a leading "-", which its tools take for an option."""
+    while True:
+        text = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        if not text.startswith("-"):
+            return text
 
 
 def start_on_jvm(run: RunDirectory, processes: Processes, say: Say) -> JvmBroker:

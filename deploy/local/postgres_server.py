@@ -29,6 +29,7 @@ unix_socket_directories = '{sockets}'
 max_connections = 200
 shared_buffers = '256MB'
 max_wal_size = '4GB'
+min_wal_size = '1GB'
 checkpoint_timeout = '15min'
 fsync = on
 synchronous_commit = on

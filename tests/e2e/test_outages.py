@@ -23,7 +23,7 @@ def stack(stack: LocalStack) -> Iterator[LocalStack]:
     """Give servers of this module's own, because they are going to be killed."""
     if stack.kafka.kind not in ("jvm", "docker"):
         pytest.skip(f"needs a Kafka of its own that can be killed, this is {stack.kafka.description}")
-    with LocalStack() as own:
+    with LocalStack(broker=stack.kafka.kind) as own:
         yield own
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass
 
 import pytest
 
 from deploy.local.choice import LocalStackError, NotAsked, Option, Unavailable, first_that_works
+from deploy.local.kafka_jvm import new_cluster_id
 
 
 @dataclass(frozen=True)
@@ -97,3 +99,10 @@ def test_another_error_is_not_taken_for_an_impossible_option() -> None:
 
     with pytest.raises(ZeroDivisionError):
         choose([Option("jvm", start, ""), works("memory")])
+
+
+def test_a_cluster_id_is_never_taken_for_an_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kafka's tools read an id with a leading "-" as an option, and one random id in 64 has one."""
+    chosen = iter([uuid.UUID(bytes=b"\xfb" * 16), uuid.UUID(int=0)])
+    monkeypatch.setattr(uuid, "uuid4", lambda: next(chosen))
+    assert new_cluster_id() == "AAAAAAAAAAAAAAAAAAAAAA"

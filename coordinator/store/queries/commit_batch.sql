@@ -41,10 +41,9 @@ moved AS (
     RETURNING 1
 ),
 keyed AS (
+    -- A key that is taken ends the statement by its constraint; ON CONFLICT would write every key twice.
     INSERT INTO saga_key (definition, business_key, saga_id, input_hash)
     SELECT * FROM unnest($19::text::text[], $20::text[], $21::text::uuid[], $22::bytea[])
-    ON CONFLICT DO NOTHING
-    RETURNING 1
 ),
 started AS (
     INSERT INTO saga (
@@ -127,8 +126,6 @@ SELECT
             THEN saga_refuse('SG410', 'a partition has another owner or another offset')
         WHEN (SELECT count(*) FROM moved) < cardinality($12::text::uuid[])
             THEN saga_refuse('SG409', 'a saga has moved on or its command is unsent')
-        WHEN (SELECT count(*) FROM keyed) < cardinality($19::text::text[])
-            THEN saga_refuse('SG411', 'a business key is taken')
     END AS refused,
     (extract(epoch FROM now()) * 1000)::bigint AS at_ms,
     (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now_ms

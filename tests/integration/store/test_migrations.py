@@ -23,7 +23,9 @@ BROKEN = {
     "a_finished_or_suspended_saga_waits_for_nothing": "UPDATE saga SET status = 'completed' WHERE id = $1",
     "a_saga_in_progress_has_something_to_wake_for": "UPDATE saga SET wake_at = NULL, deadline = NULL WHERE id = $1",
     "a_saga_wakes_no_later_than_its_deadline": "UPDATE saga SET deadline = wake_at - interval '1s' WHERE id = $1",
-    "a_saga_is_known_by_its_id": "INSERT INTO saga SELECT * FROM saga WHERE id = $1",
+    "a_saga_is_known_by_its_id": "INSERT INTO saga (id, part, definition_id, created_at, business_key, input, version,"
+    " updated_at, deadline, wake_at, status, state) SELECT id, part, definition_id, created_at, business_key, input,"
+    " version, updated_at, deadline, wake_at, status, state FROM saga WHERE id = $1",
     "a_business_key_starts_one_saga_per_definition": "INSERT INTO saga_key SELECT * FROM saga_key WHERE saga_id = $1",
     "an_input_hash_is_a_sha256": "UPDATE saga_key SET input_hash = 'short' WHERE saga_id = $1",
     "an_act_has_a_reason": "INSERT INTO audit_log (actor, action, saga_id, reason, version_before, version_after)"
