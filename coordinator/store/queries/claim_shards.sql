@@ -16,4 +16,4 @@ ON CONFLICT (part) DO UPDATE SET
     stale = CASE WHEN s.cluster_id = excluded.cluster_id THEN s.stale ELSE 0 END,
     "foreign" = CASE WHEN s.cluster_id = excluded.cluster_id THEN s."foreign" ELSE 0 END,
     quarantined = CASE WHEN s.cluster_id = excluded.cluster_id THEN s.quarantined ELSE 0 END
-RETURNING part, epoch, next_offset, (extract(epoch FROM events_through) * 1000)::bigint AS events_through_ms
+RETURNING part, epoch, next_offset, floor(extract(epoch FROM events_through) * 1000)::bigint AS events_through_ms

@@ -127,5 +127,5 @@ SELECT
         WHEN (SELECT count(*) FROM moved) < cardinality($12::text::uuid[])
             THEN saga_refuse('SG409', 'a saga has moved on or its command is unsent')
     END AS refused,
-    (extract(epoch FROM now()) * 1000)::bigint AS at_ms,
-    (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now_ms
+    floor(extract(epoch FROM now()) * 1000)::bigint AS at_ms,
+    floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now_ms

@@ -1,8 +1,8 @@
 -- list_incidents: the incidents of one saga, oldest first. Served by the primary key.
 SELECT
     saga_version, reason, step_name, detail, resolved_by,
-    (extract(epoch FROM opened_at) * 1000)::bigint AS opened_ms,
-    (extract(epoch FROM resolved_at) * 1000)::bigint AS resolved_ms
+    floor(extract(epoch FROM opened_at) * 1000)::bigint AS opened_ms,
+    floor(extract(epoch FROM resolved_at) * 1000)::bigint AS resolved_ms
 FROM incident
 WHERE saga_id = $1::uuid
 ORDER BY saga_version, reason

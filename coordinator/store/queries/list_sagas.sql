@@ -2,9 +2,9 @@
 -- and $2 (from) bound the time as well; $3 and $4 are exact where an id's own time is a little off.
 SELECT
     s.id::text AS id, d.name AS definition, d.version AS definition_version, s.business_key, s.status, s.version,
-    (extract(epoch FROM s.created_at) * 1000)::bigint AS created_ms,
-    (extract(epoch FROM s.updated_at) * 1000)::bigint AS updated_ms,
-    (extract(epoch FROM s.deadline) * 1000)::bigint AS deadline_ms
+    floor(extract(epoch FROM s.created_at) * 1000)::bigint AS created_ms,
+    floor(extract(epoch FROM s.updated_at) * 1000)::bigint AS updated_ms,
+    floor(extract(epoch FROM s.deadline) * 1000)::bigint AS deadline_ms
 FROM saga AS s JOIN saga_definition AS d ON d.id = s.definition_id
 WHERE s.id < $1::uuid AND s.id >= $2::uuid
     AND s.created_at >= to_timestamp($3::bigint::double precision / 1000)

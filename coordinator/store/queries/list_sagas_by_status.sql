@@ -43,9 +43,9 @@ page AS (
 )
 SELECT
     s.id::text AS id, d.name AS definition, d.version AS definition_version, s.business_key, s.status, s.version,
-    (extract(epoch FROM s.created_at) * 1000)::bigint AS created_ms,
-    (extract(epoch FROM s.updated_at) * 1000)::bigint AS updated_ms,
-    (extract(epoch FROM s.deadline) * 1000)::bigint AS deadline_ms
+    floor(extract(epoch FROM s.created_at) * 1000)::bigint AS created_ms,
+    floor(extract(epoch FROM s.updated_at) * 1000)::bigint AS updated_ms,
+    floor(extract(epoch FROM s.deadline) * 1000)::bigint AS deadline_ms
 FROM page
 JOIN saga AS s ON s.id = page.id
 JOIN saga_definition AS d ON d.id = s.definition_id

@@ -5,5 +5,5 @@ select command_id, saga_id from unnest($1::text[], $2::text[]) as wanted (comman
 order by command_id
 on conflict (command_id) do update set command_id = mine.command_id
 returning mine.command_id, mine.saga_id, mine.outcome, mine.answer, mine.undo,
-    (extract(epoch from clock_timestamp()) * 1000)::bigint as now_ms,
+    floor(extract(epoch from clock_timestamp()) * 1000)::bigint as now_ms,
     (select json_agg(f order by f.id)::text from faults f where f.remaining is null or f.remaining > 0) as faults
