@@ -22,7 +22,7 @@ from typing import Literal, TypeVar
 import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from coordinator.api.app import ApiParts, create_app, create_health_app
+from coordinator.api.app import ApiParts, create_app, create_health_app, create_waiting_app
 from coordinator.api.health import Check, database_check, log_days_check, migrations_check, publisher_check
 from coordinator.api.listening import check_exposure, serve
 from coordinator.definitions import load_definitions
@@ -106,7 +106,8 @@ class Coordinator:
         self._engine: Engine | None = None
         self._waiting_for: str | None = "starting"
         self._checks: list[Check] = [("started", self._has_started), database_check(self._reads)]
-        self._front = Front(create_health_app(self._metrics.registry, self._checks))
+        self._missing = "its start"
+        self._front = Front(self._first_app())
 
     def stop(self) -> None:
         """Ask the coordinator to end in order; `run` returns when it has."""
@@ -194,6 +195,7 @@ class Coordinator:
             f"saga-{settings.instance}",
             instance_id=kafka.instance_id,
             security=self._security,
+            on_reset=lambda reset: engine.ownership.on_reset(reset),  # noqa: PLW0108 - the engine is made of the inbox
         )
         parts = EngineParts(
             owner=f"{settings.instance}:{os.getpid()}:{secrets.token_hex(4)}",
@@ -207,12 +209,15 @@ class Coordinator:
         engine = self._engine = Engine(self._store, bus, inbox, self._clock, self._chance, parts)
         self._checks.append(("partitions", lambda: _owns(engine)))
         upkeep = Upkeep(self._store, bus, topology, self._registry, self._metrics, lambda: 0 in engine.ownership.owned)
+        await self._patiently("the log's days", upkeep.make_log_days)
         beside = [asyncio.create_task(self._keep_up(upkeep))]
         if self._role == "all":
             beside.append(asyncio.create_task(self._serve_api(bus, topology, engine.relay, engine.now)))
         if self._stopping.is_set():
             engine.stop()
         try:
+            await self._patiently("the consumer group", engine.start)
+            self._waiting_for = None
             await engine.run()
         finally:
             self._stopping.set()
@@ -249,6 +254,7 @@ class Coordinator:
     async def _patiently(self, what: str, action: Callable[[], Awaitable[T]]) -> T:
         """Try until it works, saying now and then what is waited for; a wrong setting ends the process."""
         tries = 0
+        self._missing = what
         while not self._stopping.is_set():
             try:
                 return await action()
@@ -263,6 +269,12 @@ class Coordinator:
     async def _rest(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), seconds)
+
+    def _first_app(self) -> ASGIApp:
+        """What answers until everything is there; an engine answers no more than health ever."""
+        if self._role == "engine":
+            return create_health_app(self._metrics.registry, self._checks)
+        return create_waiting_app(self._metrics.registry, self._checks, lambda: self._missing)
 
     async def _has_started(self) -> str | None:
         return self._waiting_for

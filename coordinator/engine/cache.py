@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from coordinator.engine.registry import Registry
 from coordinator.saga.definition import SagaDefinition
-from coordinator.saga.model import TERMINAL, Saga, SagaStatus, load_state
+from coordinator.saga.model import RESTING, Saga, SagaStatus, load_state
 from coordinator.store.postgres import SagaRow
 
 ENTRIES_MAX = 200_000  # about 2 KB each; beyond it the oldest entries go, they can be read again
@@ -17,8 +17,7 @@ ENTRIES_MAX = 200_000  # about 2 KB each; beyond it the oldest entries go, they 
 class ActiveSaga:
     """A saga with what belongs to it and never changes.
 
-    `key` is the id as Kafka's keys carry it; `late_ms` is how much later than decided its outstanding command
-    reached Kafka, as far as this process knows.
+    `key` is the id as Kafka's keys carry it.
     """
 
     __slots__ = (
@@ -28,7 +27,6 @@ class ActiveSaga:
         "id",
         "input",
         "key",
-        "late_ms",
         "part",
         "saga",
         "started_ms",
@@ -56,12 +54,6 @@ class ActiveSaga:
         self.traceparent = traceparent
         self.input = input_
         self.started_ms = started_ms
-        self.late_ms = 0
-
-    @property
-    def ended(self) -> bool:
-        """Whether the saga is in a terminal status."""
-        return self.saga.status in TERMINAL
 
 
 def from_row(row: SagaRow, registry: Registry) -> ActiveSaga | None:
@@ -105,8 +97,11 @@ class SagaCache:
         return self._sagas.get(saga_id)
 
     def put(self, active: ActiveSaga) -> None:
-        """Keep a saga that is in progress; one that has ended leaves."""
-        if active.ended:
+        """Keep a saga that is in progress.
+
+        One that rests leaves: a suspended saga goes on when somebody else writes its row, and we may not hear of it.
+        """
+        if active.saga.status in RESTING:
             self._sagas.pop(active.id, None)
             return
         if len(self._sagas) >= ENTRIES_MAX:

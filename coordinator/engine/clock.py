@@ -7,7 +7,11 @@ jump must not fire or lose a timeout (design section 3, rule 14).
 
 from __future__ import annotations
 
+import structlog
+
 from coordinator.engine.ports import Chance, Clock
+
+log = structlog.get_logger()
 
 STEP_MAX_MS = 2_000
 STEADY_AFTER_S = 5.0
@@ -27,6 +31,7 @@ class DatabaseClock:
         offset_ms = now_ms - self._monotonic_ms()
         if self._offset_ms is not None and abs(offset_ms - self._offset_ms) > STEP_MAX_MS:
             self.steps += 1
+            log.error("clock_stepped", by_ms=offset_ms - self._offset_ms, alert=True)
             self._stepped_at = self._clock.monotonic()
         self._offset_ms = offset_ms
 

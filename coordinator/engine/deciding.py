@@ -87,10 +87,30 @@ class Decider:
                 self.cache.evict(arrival.saga_id)
         loaded, strangers = await self.load(saga_ids(arrivals))
         taken = await self._taken_keys(arrivals)
-        judge = _Judge(self, loaded, strangers, taken)
+        judge = _Judge(self, loaded, strangers, dict(taken))
         for arrival in arrivals:
             judge.judge(arrival)
+        if judge.doubted and (newer := await self._newer(judge.doubted)):
+            loaded |= newer
+            judge = _Judge(self, loaded, strangers, dict(taken))
+            for arrival in arrivals:
+                judge.judge(arrival)
         return Decided(judge.draft, judge.verdicts, list(loaded.values()), judge.reaches())
+
+    async def _newer(self, doubted: set[str]) -> dict[str, ActiveSaga]:
+        """Those sagas of which Postgres knows more than memory: somebody else has moved them.
+
+        A transition on an old copy is refused by the row's version; a verdict that changes nothing meets no such
+        guard, so "too late" is believed only of a copy that is not itself too old.
+        """
+        newer: dict[str, ActiveSaga] = {}
+        for row in await self.store.load(sorted(doubted)):
+            known = self.cache.get(row.id)
+            active = from_row(row, self.registry)
+            if active is not None and (known is None or known.saga.version < row.version):
+                self.cache.evict(row.id)
+                newer[row.id] = active
+        return newer
 
     async def load(self, wanted: Iterable[str]) -> tuple[dict[str, ActiveSaga], set[str]]:
         """Read sagas that are not in memory; the second answer are those of definitions unknown here."""
@@ -141,6 +161,7 @@ class _Judge:
         self._crowd: dict[int, list[Arrival]] = {}
         self._now_ms = decider.now.now_ms()
         self.draft = Draft(decider.commands)
+        self.doubted: set[str] = set()
         self.verdicts: dict[tuple[str, str], int] = {}
 
     def judge(self, arrival: Arrival) -> None:
@@ -181,8 +202,13 @@ class _Judge:
             return self._set_aside(arrival, "internal", repr(error)), "internal"
         if isinstance(decision, Moved):
             self.draft.move(active, before, event, decision, self._now_ms, roll)
-        elif decision.reason.startswith(("conflicting_reply", "not_owner")):
-            log.warning("reply_disbelieved", saga_id=active.id, reason=decision.reason, source=arrival.source)
+            return decision.verdict, decision.reason.partition(":")[0]
+        if decision.verdict is Verdict.STALE and arrival.saga_id not in self._loaded:
+            self.doubted.add(arrival.saga_id)
+        if decision.reason.startswith(("conflicting_reply", "not_owner")):
+            log.warning(
+                "reply_disbelieved", saga_id=active.id, reason=decision.reason, source=arrival.source, alert=True
+            )
         return decision.verdict, decision.reason.partition(":")[0]
 
     def _unknown(self, arrival: ReplyArrival) -> tuple[Verdict, str]:

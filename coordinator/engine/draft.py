@@ -115,7 +115,6 @@ class Draft:
         moved = list(self._moved.values())
         for written in moved:
             written.active.saga = written.saga
-            written.active.late_ms = 0
         return [*moved, *self._begun.values()]
 
     def _obey(self, active: ActiveSaga, saga: Saga, effects: tuple[Effect, ...], now_ms: int) -> None:

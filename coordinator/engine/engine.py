@@ -11,6 +11,7 @@ are deleted, offsets are committed. Nothing that was finished is delivered again
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -79,7 +80,7 @@ class Engine:
         self.now = DatabaseClock(clock)
         self.cache = SagaCache()
         self.relay = Relay(bus, store, clock, self._heard_late)
-        self.sweeper = Sweeper(store, bus, self.relay, parts.topology, clock)
+        self.sweeper = Sweeper(store, bus, self.relay, parts.topology, clock, self.now, self._heard_late)
         self.ownership = Ownership(
             store,
             inbox,
@@ -111,10 +112,13 @@ class Engine:
         self._moved_at = 0.0
         self._offsets: dict[int, int] = {}
 
-    async def run(self) -> None:
-        """Work until `stop` is called; raises ConfigurationError or Unavailable when going on is pointless."""
+    async def start(self) -> None:
+        """Learn the time and join the group, before `run`; raises Unavailable, and may be called again then."""
         self.now.observe(await self._store.now_ms())
         await self._inbox.start(self.ownership)
+
+    async def run(self) -> None:
+        """Work until `stop` is called; raises ConfigurationError or Unavailable when going on is pointless."""
         loops = [
             asyncio.create_task(self._main_loop(), name="main"),
             asyncio.create_task(self._every(HOUSEKEEPING_S, self._keep_house), name="housekeeping"),
@@ -136,6 +140,7 @@ class Engine:
         while not self._stopping.is_set():
             await self.relay.room()
             try:
+                await self.ownership.follow_resets()  # before polling: what was polled must be handled
                 async with self._rebuilding:
                     polled = await self._inbox.poll(BATCH_MAX, POLL_MS)
                 if polled:
@@ -183,14 +188,19 @@ class Engine:
         seen = await self._inbox.observe()
         now = self._clock.monotonic()
         verdict = self._watchdog.observe(now, seen)
+        rebuild = self._rebuild_inbox
         if verdict.action is Action.OK:
             verdict = self._watchdog.observe_relay(now, self.relay.oldest_in_flight_s)
+            rebuild = self._bus.rebuild
         if verdict.action is Action.EXIT:
             raise ConfigurationError(f"giving up on Kafka: {verdict.reason}")
         if verdict.action is Action.REBUILD:
             log.error("client_rebuilt", reason=verdict.reason, alert=True)
-            async with self._rebuilding:
-                await self._inbox.rebuild()
+            await rebuild()
+
+    async def _rebuild_inbox(self) -> None:
+        async with self._rebuilding:
+            await self._inbox.rebuild()
 
     async def _every(self, seconds: float, action: Callable[[], Awaitable[None]]) -> None:
         while not self._stopping.is_set():
@@ -206,7 +216,9 @@ class Engine:
         for task in loops:
             task.cancel()
         await asyncio.gather(*loops, return_exceptions=True)
-        await self.worker.land()
+        with contextlib.suppress(TimeoutError):  # Postgres may be away; what it has not committed comes again
+            async with asyncio.timeout(DRAIN_S):
+                await self.worker.land()
         await self.relay.drain(DRAIN_S)
         if self._lifecycle is not None:
             await self._lifecycle.drain(DRAIN_S)
@@ -215,6 +227,4 @@ class Engine:
         log.info("engine_stopped")
 
     def _heard_late(self, token: Token, late_ms: int) -> None:
-        active = self.cache.get(token.saga_id)
-        if active is not None and active.saga.version == token.saga_version:
-            active.late_ms = late_ms
+        self.timers.gate.sent_late(token.saga_id, token.saga_version, late_ms)

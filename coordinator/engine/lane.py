@@ -53,4 +53,8 @@ class Lane(Generic[C]):
 
     async def _publish(self, groups: list[tuple[Sequence[Outgoing], C]]) -> None:
         records = [record for group, _ in groups for record in group] if len(groups) > 1 else groups[0][0]
-        self._landed([context for _, context in groups], await self._bus.publish(records))
+        result = Published([], [record.token for record in records], [], "it was not tried to the end")
+        try:
+            result = await self._bus.publish(records)
+        finally:  # what is not known to be on Kafka must not stay on its way for ever, or no sweep would send it
+            self._landed([context for _, context in groups], result)

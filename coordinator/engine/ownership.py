@@ -12,13 +12,14 @@ committed offset only feeds lag displays.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 import structlog
 
 from coordinator.engine.cache import SagaCache
 from coordinator.engine.ports import Clock, Inbox, Store
 from coordinator.errors import Unavailable
+from coordinator.kafka.records import OffsetReset
 from coordinator.store.batch import Fence
 
 log = structlog.get_logger()
@@ -27,21 +28,27 @@ RETRY_S = 0.5  # between attempts to claim while Postgres or Kafka is away
 
 
 class Owned:
-    """A partition that is ours."""
+    """A partition that is ours; `seeks` counts how often it was read anew from `next_offset`."""
 
-    __slots__ = ("epoch", "next_offset", "part")
+    __slots__ = ("epoch", "next_offset", "part", "seeks")
 
     def __init__(self, part: int, epoch: int, next_offset: int) -> None:
         self.part = part
         self.epoch = epoch
         self.next_offset = next_offset
+        self.seeks = 0
+
+
+Marks = Mapping[int, tuple[Owned, int]]
+"""How the partitions stood when records were polled. Records of a partition that was given up or read anew since come
+again: taking the old copies would pass over those before them."""
 
 
 class Ownership:
     """The partitions of this process; listens to the group's assignments.
 
     `turn` is held by whoever works on sagas, and `quiesce` waits for a batch that is still being written: the
-    partitions do not change under a batch. `changes` counts what makes decisions void that are not written yet.
+    partitions do not change under a batch.
     """
 
     def __init__(
@@ -68,7 +75,7 @@ class Ownership:
         self.owned: dict[int, Owned] = {}
         self._parked: dict[int, Owned] = {}
         self.quiesce: Callable[[], Awaitable[None]] = _nothing_in_hand
-        self.changes = 0
+        self._resets: dict[int, int] = {}
         self.rewinds = 0
         self.fences_lost = 0
 
@@ -88,11 +95,40 @@ class Ownership:
         """Close partitions after the batch in hand; their sagas stay in memory in case they come back."""
         async with self.turn:
             await self.quiesce()
-            self.changes += 1
             leaving = {part: self.owned.pop(part) for part in partitions if part in self.owned}
             self._parked.update(leaving)
         log.info("partitions_revoked", partitions=sorted(partitions), owner=self.owner)
         await self._inbox.commit({part: owned.next_offset for part, owned in leaving.items()}, timeout_s=2.0)
+
+    def marks(self) -> Marks:
+        """How the partitions stand now."""
+        return {part: (owned, owned.seeks) for part, owned in self.owned.items()}
+
+    def unmoved(self, marks: Marks) -> dict[int, int]:
+        """The next offsets of the partitions that are still ours and were not read anew since `marks`."""
+        return {
+            part: owned.next_offset
+            for part, (owned, seeks) in marks.items()
+            if self.owned.get(part) is owned and owned.seeks == seeks
+        }
+
+    def on_reset(self, reset: OffsetReset) -> None:
+        """The inbox goes on at another offset, because the one that we wanted is not in the log."""
+        log.error("offset_outside_of_log", partition=reset.partition, offset=reset.asked, alert=True)
+        self._resets[reset.partition] = reset.earliest
+
+    async def follow_resets(self) -> None:
+        """Let the recorded offsets go where the inbox went, before records from there are taken for old ones."""
+        if not self._resets:
+            return
+        async with self.turn:
+            await self.quiesce()
+            resets = {part: offset for part, offset in self._resets.items() if part in self.owned}
+            await self._store.rewind([(part, self.owned[part].epoch, offset) for part, offset in resets.items()])
+            self._resets.clear()
+            for part, offset in resets.items():
+                self.owned[part].next_offset = offset
+            self.rewinds += len(resets)
 
     def fence(self, part: int, next_offset: int, verdicts: list[int]) -> Fence:
         """What the batch statement must find for a partition, and what it moves it to."""
@@ -123,7 +159,6 @@ class Ownership:
 
     async def _reconcile(self) -> None:
         shards = {shard.part: shard for shard in await self._store.shards(list(self.owned))}
-        self.changes += 1
         self._cache.evict_parts(set(self.owned))
         for part, owned in list(self.owned.items()):
             shard = shards.get(part)
@@ -133,13 +168,12 @@ class Ownership:
                 log.warning("partition_lost", partition=part, epoch=owned.epoch, owner=shard and shard.owner)
                 continue
             owned.next_offset = shard.next_offset
-            self._seek(part, shard.next_offset)
+            self._seek(owned)
         await self._sweep(list(self.owned))
 
     async def _take(self, partitions: set[int]) -> None:
         kept = await self._unchanged(partitions)
         firsts = await self._inbox.beginning_offsets(sorted(partitions))
-        ends = await self._inbox.end_offsets(sorted(partitions))
         claimed = set(partitions) - set(kept)
         taken = dict(kept)
         if claimed:
@@ -151,15 +185,16 @@ class Ownership:
             if self._catch_up_events is not None:
                 since_ms = min(claim.events_through_ms for claim in claims)
                 await self._catch_up_events(sorted(claimed), since_ms)
-        await self._rewind(taken, firsts, ends)
+        # Asked after the claim: until then the owner before us may have moved the offset past an earlier answer.
+        await self._rewind(taken, firsts, await self._inbox.end_offsets(sorted(partitions)))
         await self._sweep(sorted(claimed))
         async with self.turn:
             await self.quiesce()
-            self.changes += 1
             for part, owned in taken.items():
                 self._parked.pop(part, None)
+                self._resets.pop(part, None)
                 self.owned[part] = owned
-                self._seek(part, owned.next_offset)
+                self._seek(owned)
         log.info("partitions_owned", partitions=sorted(taken), kept=sorted(kept), owner=self.owner)
 
     async def _unchanged(self, partitions: set[int]) -> dict[int, Owned]:
@@ -186,12 +221,13 @@ class Ownership:
         for owned in outside:
             owned.next_offset = firsts[owned.part]
 
-    def _seek(self, part: int, offset: int) -> None:
+    def _seek(self, owned: Owned) -> None:
+        owned.seeks += 1
         try:
-            self._inbox.seek(part, offset)
+            self._inbox.seek(owned.part, owned.next_offset)
         except ValueError:
             # The group has taken the partition meanwhile; on_revoked follows.
-            log.info("seek_after_revocation", partition=part)
+            log.info("seek_after_revocation", partition=owned.part)
 
 
 async def _nothing_in_hand() -> None:

@@ -9,10 +9,11 @@ import base64
 from typing import cast
 
 import msgspec
+import structlog
 
 from coordinator.engine.hashing import hash_input
 from coordinator.engine.ports import Polled
-from coordinator.engine.registry import Registry, check_input, result_problem
+from coordinator.engine.registry import RESULT_BYTES_MAX, Registry, check_input, result_problem
 from coordinator.errors import InvalidInput
 from coordinator.kafka.records import Record, Skipped
 from coordinator.saga import events
@@ -22,6 +23,8 @@ from coordinator.store.batch import DeadRecord
 from coordinator.wire import messages as wire
 from coordinator.wire.inbound import Inbound, decode_inbound
 from coordinator.wire.strict_json import Refused
+
+log = structlog.get_logger()
 
 RAW_BYTES_MAX = 64 * 1024  # of a dead letter's value; enough to see what it was
 HEADERS_MAX = 50  # of a dead letter
@@ -120,7 +123,13 @@ def _read_record(part: int, record: Record, registry: Registry, oddities: dict[s
     except Refused as refused:
         detail = f"{refused.path}: {refused.detail}" if refused.path else refused.detail
         return BadArrival(part, record.offset, record.offset + 1, refused.reason, detail, record)
+    except Exception as error:  # a model's own validator, say: one record must not stop the others
+        log.exception("record_not_read", partition=part, offset=record.offset)
+        return BadArrival(part, record.offset, record.offset + 1, "internal", repr(error), record)
     reply = cast("wire.Reply", message)
+    if inbound.body_json is not None and len(inbound.body_json) > RESULT_BYTES_MAX:
+        detail = f"result: {len(inbound.body_json)} bytes as JSON; the limit is {RESULT_BYTES_MAX}"
+        return BadArrival(part, record.offset, record.offset + 1, "too_large", detail, record)
     return ReplyArrival(part, record.offset, reply.saga_id, reply, inbound.source, inbound.body_json, record)
 
 

@@ -9,6 +9,10 @@ from pydantic import ValidationError
 from coordinator.errors import DefinitionError, InvalidInput
 from coordinator.saga.definition import SagaDefinition
 
+# A compensation carries the input and the result, and its reader takes 256 KiB.
+INPUT_BYTES_MAX = 64 * 1024
+RESULT_BYTES_MAX = 128 * 1024
+
 
 class Registry:
     """Every known version of every definition; new sagas begin on the newest."""
@@ -80,6 +84,8 @@ def check_input(definition: SagaDefinition, raw: bytes) -> str:
 
     Raises InvalidInput with the pointer of the first wrong field.
     """
+    if len(raw) > INPUT_BYTES_MAX:
+        raise InvalidInput(f"the input has {len(raw)} bytes as JSON; at most {INPUT_BYTES_MAX} are taken", "/input")
     try:
         value = definition.input.__pydantic_validator__.validate_json(raw, strict=True)
     except ValidationError as error:

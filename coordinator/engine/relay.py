@@ -86,7 +86,7 @@ class Relay:
         while tokens := self.take_acknowledged():
             try:
                 await self._store.acknowledge(tokens)
-            except Exception:
+            except BaseException:  # cancelled, too: otherwise the rows would be sent again after a restart
                 self.return_acknowledged(tokens)
                 raise
             self.deleted(tokens)

@@ -9,16 +9,17 @@ is unreachable. Sending twice is harmless; an outbox row goes only after an ackn
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import structlog
 
-from coordinator.engine.clock import first_saga_id
+from coordinator.engine.clock import DatabaseClock, first_saga_id
 from coordinator.engine.messages import unsent_record
 from coordinator.engine.ports import Bus, Clock, Store
 from coordinator.engine.relay import Relay
 from coordinator.engine.topology import Topology
 from coordinator.store.batch import Token
+from coordinator.store.postgres import UnsentMessage
 
 log = structlog.get_logger()
 
@@ -32,12 +33,23 @@ FIRST = Token("00000000-0000-0000-0000-000000000000", 0, 0)
 class Sweeper:
     """Re-sends outbox rows of partitions."""
 
-    def __init__(self, store: Store, bus: Bus, relay: Relay, topology: Topology, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: Store,
+        bus: Bus,
+        relay: Relay,
+        topology: Topology,
+        clock: Clock,
+        now: DatabaseClock,
+        on_late: Callable[[Token, int], None],
+    ) -> None:
         self._store = store
         self._bus = bus
         self._relay = relay
         self._topology = topology
         self._clock = clock
+        self._now = now
+        self._on_late = on_late
         self._next_whole = 0.0
         self._failed_then = 0
         self.swept = 0
@@ -69,9 +81,11 @@ class Sweeper:
             lost = [row for row in page if row.token not in known]
             if not lost:
                 continue
-            written_ms.append(min(row.created_ms for row in lost))
             result = await self._bus.publish([unsent_record(self._topology, row) for row in lost])
+            refused = {token for token, _ in result.refused}
+            written_ms += [row.created_ms for row in lost if row.token not in refused]
             tokens = [token for token in result.acknowledged if isinstance(token, Token)]
+            self._tell_lateness(lost, set(tokens))
             await self._store.acknowledge(tokens)
             sent += len(tokens)
             if result.failed:
@@ -81,6 +95,13 @@ class Sweeper:
             self.swept += sent
             log.info("outbox_swept", messages=sent, partitions=wanted)
         return min(written_ms, default=None)
+
+    def _tell_lateness(self, rows: Iterable[UnsentMessage], sent: set[Token]) -> None:
+        """A participant has had these commands only since now: their deadlines count from here."""
+        now_ms = self._now.now_ms()
+        for row in rows:
+            if row.token in sent:
+                self._on_late(row.token, max(0, now_ms - row.created_ms))
 
     async def sweep_all(self, parts: Iterable[int]) -> None:
         """Send everything of partitions that have just become ours, before their first batch."""

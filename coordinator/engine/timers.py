@@ -31,6 +31,7 @@ PROBE_S = 1.0  # how often Kafka's end offsets are asked when no timer waits for
 PROBE_SOON_S = 0.1  # and when one does
 OUTAGE_S = 2.5  # no answer for longer than this is an outage
 OUTAGES_KEPT = 64
+SENT_LATE_MAX = 50_000  # commands whose lateness is remembered; about as many as the relay has on its way at most
 RECOVERY_MS = 10_000  # after an outage participants need a while to find the broker and their group again
 
 
@@ -97,6 +98,8 @@ class Gate:
         self.outages = Outages()
         self.probe: Probe | None = None
         self._answered_ms: int | None = None
+        self._unanswered = False
+        self._sent_late: dict[str, tuple[int, int]] = {}
         self._next_probe = 0.0
 
     async def ask(self, parts: list[int], *, soon: bool) -> None:
@@ -109,7 +112,9 @@ class Gate:
         try:
             ends = await self._inbox.end_offsets(parts, timeout_s=1.0)
         except Unavailable:
+            self._unanswered = True
             return
+        self._unanswered = False
         answered_ms = self._now.now_ms()
         if self._answered_ms is not None and answered_ms - self._answered_ms > OUTAGE_S * 1000:
             self.outages.add(self._answered_ms, answered_ms)
@@ -118,14 +123,24 @@ class Gate:
         self.probe = Probe(at_ms, ends)
 
     def forget(self) -> None:
-        """No partition is ours: silence from now on is no outage."""
-        self._answered_ms = None
+        """No partition is ours: silence from now on is no outage; one that has begun is, until Kafka answers again."""
+        if not self._unanswered:
+            self._answered_ms = None
         self.probe = None
+
+    def sent_late(self, saga_id: str, saga_version: int, late_ms: int) -> None:
+        """A command reached Kafka so much later than it was decided; its saga may not be in memory (yet)."""
+        if len(self._sent_late) >= SENT_LATE_MAX:
+            del self._sent_late[next(iter(self._sent_late))]
+        self._sent_late[saga_id] = (saga_version, late_ms)
 
     def due_ms(self, active: ActiveSaga, deadline_ms: int) -> int:
         """The moment at which a deadline may count, all delays of ours added."""
         timeout_ms = max(max(step.timeout_ms, step.compensation_timeout_ms) for step in active.definition.steps)
-        return deadline_ms + active.late_ms + self.outages.allowance_ms(deadline_ms - timeout_ms)
+        version, late_ms = self._sent_late.get(active.id, (0, 0))
+        if version != active.saga.version:
+            late_ms = 0
+        return deadline_ms + late_ms + self.outages.allowance_ms(deadline_ms - timeout_ms)
 
     def open_for(self, owned: Owned, due_ms: int) -> bool:
         """Whether everything that had arrived by `due_ms` is processed."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import structlog
 
@@ -20,14 +20,14 @@ from coordinator.engine.clock import DatabaseClock
 from coordinator.engine.deciding import Decided, Decider, saga_ids
 from coordinator.engine.draft import Draft
 from coordinator.engine.observer import Observer
-from coordinator.engine.ownership import Ownership
+from coordinator.engine.ownership import Marks, Ownership
 from coordinator.engine.ports import Chance, Clock, Polled, Store
 from coordinator.engine.reading import Arrival, BadArrival, read
 from coordinator.engine.registry import Registry
 from coordinator.engine.relay import Relay
 from coordinator.engine.timers import Timers
 from coordinator.engine.topology import Topology
-from coordinator.errors import Conflict, Unavailable
+from coordinator.errors import Unavailable
 from coordinator.saga import machine
 from coordinator.saga.effects import Moved
 from coordinator.saga.events import DeadlinePassed, Event, PublicationDelayed
@@ -83,6 +83,7 @@ class BatchWorker:
         While Postgres writes one batch the next one is decided, provided that they have no saga in common; it is
         written when the first is committed. `land` waits for the last one.
         """
+        marks = self._ownership.marks()
         async with self._ownership.turn:
             oddities: dict[str, int] = {}
             arrivals = read(polled, self._registry, oddities)
@@ -90,12 +91,11 @@ class BatchWorker:
             ids = saga_ids(arrivals)
             if self._hand is not None and not self._hand.saga_ids.isdisjoint(ids):
                 await self.land()
-            changes = self._ownership.changes
-            decided = await self._decide_ahead(arrivals)
+            decided = await self._decide_ahead(arrivals, marks)
             await self.land()
-            if changes != self._ownership.changes:
+            if len(self._still_ours(arrivals, marks)) < len(arrivals):
                 decided = None
-            task = asyncio.create_task(self._settle(arrivals, decided))
+            task = asyncio.create_task(self._settle(arrivals, marks, decided))
             self._hand = _Hand(task, {*ids, *(decided.draft.saga_ids if decided is not None else ())})
         return len(arrivals)
 
@@ -135,15 +135,15 @@ class BatchWorker:
 
     # ------------------------------------------------------------ arrivals
 
-    def _still_ours(self, arrivals: Sequence[Arrival]) -> list[Arrival]:
-        """Leave out what is not ours any more, and what the recorded offset says is done already."""
-        done = {part: owned.next_offset for part, owned in self._ownership.owned.items()}
+    def _still_ours(self, arrivals: Sequence[Arrival], marks: Marks) -> list[Arrival]:
+        """Leave out what is not ours any more or comes again, and what the recorded offset says is done already."""
+        done = self._ownership.unmoved(marks)
         beyond = 1 << 63
         return [arrival for arrival in arrivals if arrival.offset >= done.get(arrival.part, beyond)]
 
-    async def _decide_ahead(self, arrivals: list[Arrival]) -> Decided | None:
+    async def _decide_ahead(self, arrivals: list[Arrival], marks: Marks) -> Decided | None:
         """Decide while the batch before is being written; None when that must wait for it."""
-        ours = self._still_ours(arrivals)
+        ours = self._still_ours(arrivals, marks)
         if len(ours) < len(arrivals) or not ours:
             return None
         try:
@@ -152,11 +152,11 @@ class BatchWorker:
             log.info("decided_later", reason=str(error))
             return None
 
-    async def _settle(self, arrivals: list[Arrival], decided: Decided | None = None) -> None:
+    async def _settle(self, arrivals: list[Arrival], marks: Marks, decided: Decided | None = None) -> None:
         """Commit arrivals: all at once, else in halves, until the one that cannot be written stands alone."""
         for attempt in range(1, TRIES_MAX + 1):
             if decided is None:
-                arrivals = self._still_ours(arrivals)
+                arrivals = self._still_ours(arrivals, marks)
             if not arrivals:
                 return
             try:
@@ -175,8 +175,8 @@ class BatchWorker:
             await self._ownership.recover()
             return
         middle = len(arrivals) // 2
-        await self._settle(arrivals[:middle])
-        await self._settle(arrivals[middle:])
+        await self._settle(arrivals[:middle], marks)
+        await self._settle(arrivals[middle:], marks)
 
     async def _commit(self, arrivals: list[Arrival], decided: Decided | None) -> bool:
         """Decide, unless that is done, and write; True when there is nothing left to try with these arrivals."""
@@ -218,7 +218,11 @@ class BatchWorker:
             self._cache.put(active)
             self._timers.arm(active, active.saga.waking_ms)
         horizon_ms = self._timers.horizon_ms
+        owned = self._ownership.owned
         for written in draft.settle():
+            if written.active.part not in owned:  # its reply came to the wrong partition; its owner goes on with it
+                self._cache.evict(written.active.id)
+                continue
             self._cache.put(written.active)
             if written.waking_ms is not None and written.waking_ms < horizon_ms:
                 self._timers.arm(written.active, written.waking_ms)
@@ -228,49 +232,54 @@ class BatchWorker:
 
     async def _fire(self, ready: list[ActiveSaga]) -> None:
         unsent = await self._store.unsent_sagas([active.id for active in ready])
-        now_ms = self._now.now_ms()
-        draft = Draft(self._decider.commands, unless_unsent=True)
-        late = Draft(self._decider.commands)
-        for active in ready:
-            for timer in machine.due(active.definition, active.saga, now_ms=now_ms):
-                chosen, event = draft, cast("Event", timer)
-                if active.id in unsent and isinstance(timer, DeadlinePassed):
-                    chosen = late
-                    event = PublicationDelayed(timer.step_name, timer.direction, timer.attempt)
-                self._decide_timer(chosen, active, event, now_ms)
-        for part_draft in (draft, late):
-            await self._commit_timers(part_draft)
+        await self._fire_group([active for active in ready if active.id not in unsent], sent=True)
+        await self._fire_group([active for active in ready if active.id in unsent], sent=False)
 
-    def _decide_timer(self, draft: Draft, active: ActiveSaga, event: Event, now_ms: int) -> None:
-        roll = self._chance.roll()
-        before = draft.current(active)
-        try:
-            decision = machine.decide(active.definition, before, event, now_ms=now_ms, roll=roll)
-        except Conflict as error:
-            log.warning("timer_refused", saga_id=active.id, reason=str(error))
-            return
-        if isinstance(decision, Moved):
-            draft.move(active, before, event, decision, now_ms, roll)
-            self._timers.fired += 1
-
-    async def _commit_timers(self, draft: Draft) -> None:
+    async def _fire_group(self, group: list[ActiveSaga], *, sent: bool) -> None:
+        """Let the timers of sagas happen, all at once, else in halves, until what does not fit stands alone."""
+        owned = self._ownership.owned
+        draft = Draft(self._decider.commands, unless_unsent=sent)
+        for active in group:
+            if active.part in owned:
+                self._decide_timers(draft, active, sent=sent)
         if not draft.saga_ids:
             return
-        owned = self._ownership.owned
         parts = {transition.active.part for transition in draft.transitions}
         draft.batch.fences = [self._ownership.fence(part, owned[part].next_offset, [0] * 5) for part in sorted(parts)]
         try:
             committed = await self._write(draft, [])
         except (RowMoved, Contended, KeyTaken, Unacceptable) as error:
-            # Found again by the next refill, which reads the rows anew.
-            log.info("timers_postponed", reason=str(error), sagas=len(draft.saga_ids))
-            for saga_id in draft.saga_ids:
-                self._cache.evict(saga_id)
+            if len(group) > 1:
+                middle = len(group) // 2
+                await self._fire_group(group[:middle], sent=sent)
+                await self._fire_group(group[middle:], sent=sent)
+                return
+            # Found again by the next refill, which reads the row anew.
+            log.info("timer_postponed", reason=str(error), saga_id=group[0].id)
+            self._cache.evict(group[0].id)
         except (FenceLost, Unavailable) as error:
             log.warning("batch_outcome_unknown", reason=str(error), timers=len(draft.saga_ids))
             await self._ownership.recover()
         else:
+            self._timers.fired += len(draft.transitions)
             self._settled(Decided(draft, {}, [], []), committed)
+
+    def _decide_timers(self, draft: Draft, active: ActiveSaga, *, sent: bool) -> None:
+        """Add what the timers of a saga cause; one whose command is unsent has its deadline put off and no more."""
+        now_ms, roll = self._now.now_ms(), self._chance.roll()
+        try:
+            for timer in machine.due(active.definition, active.saga, now_ms=now_ms):
+                event: Event = timer
+                if not sent:
+                    if not isinstance(timer, DeadlinePassed):
+                        continue
+                    event = PublicationDelayed(timer.step_name, timer.direction, timer.attempt)
+                before = draft.current(active)
+                decision = machine.decide(active.definition, before, event, now_ms=now_ms, roll=roll)
+                if isinstance(decision, Moved):
+                    draft.move(active, before, event, decision, now_ms, roll)
+        except Exception:
+            log.exception("timer_failed", saga_id=active.id, alert=True)
 
 
 class _Hand(NamedTuple):

@@ -29,7 +29,7 @@ class SagaStatus(StrEnum):
 TERMINAL = frozenset({SagaStatus.COMPLETED, SagaStatus.FAILED, SagaStatus.ABANDONED})
 
 
-_RESTING = frozenset({*TERMINAL, SagaStatus.SUSPENDED})
+RESTING = frozenset({*TERMINAL, SagaStatus.SUSPENDED})
 
 
 class Outcome(StrEnum):
@@ -121,7 +121,7 @@ class Saga(msgspec.Struct, frozen=True, gc=False):
     @property
     def waking_ms(self) -> int | None:
         """When to look at the saga again by itself; None while it rests or once it has ended."""
-        return None if self.status in _RESTING else self.deadline_ms
+        return None if self.status in RESTING else self.deadline_ms
 
 
 class SagaState(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):

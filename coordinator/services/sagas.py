@@ -38,7 +38,6 @@ from coordinator.wire.strict_json import encode
 
 log = structlog.get_logger()
 
-INPUT_BYTES_MAX = 64 * 1024  # of compact JSON: every command carries it
 FLUSH_S = 0.5
 RETRY_TRIES_MAX = 5
 PAUSE_S = 0.05
@@ -187,8 +186,6 @@ class SagaService:
     def _check(self, request: StartRequest) -> NewSaga:
         definition = self._registry.choose(request.definition, request.version)
         raw = encode(request.input)
-        if len(raw) > INPUT_BYTES_MAX:
-            raise InvalidInput(f"the input has {len(raw)} bytes as JSON; at most {INPUT_BYTES_MAX} are taken", "/input")
         business_key = check_input(definition, raw)
         try:
             input_hash = hash_input(request.input)

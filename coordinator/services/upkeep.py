@@ -48,13 +48,17 @@ class Upkeep:
     async def run_once(self) -> int:
         """Do what is due; answers how many dead letters were published. Raises Unavailable."""
         if self._passes % 1800 == 0:  # at start, then about hourly
-            made = await self._store.fetch("ensure_log_days", LOG_DAYS_AHEAD)
-            if made[0][0]:
-                log.info("log_days_made", days=made[0][0])
+            await self.make_log_days()
         if self._passes % 5 == 0:
             await self._show()
         self._passes += 1
         return await self._publish_letters() if self._is_first() else 0
+
+    async def make_log_days(self) -> None:
+        """Make the log's days ahead; without one for today no transition can be written. Raises Unavailable."""
+        made = await self._store.fetch("ensure_log_days", LOG_DAYS_AHEAD)
+        if made[0][0]:
+            log.info("log_days_made", days=made[0][0])
 
     async def _publish_letters(self) -> int:
         rows = await self._store.fetch("unpublished_dead_letters", LETTERS_MAX)

@@ -308,6 +308,8 @@ def _translated(error: asyncpg.PostgresError) -> Exception:
         return _REFUSALS[code](str(error))
     if isinstance(error, asyncpg.UniqueViolationError) and error.constraint_name == _ONE_SAGA_PER_KEY:
         return KeyTaken(str(error))
+    if isinstance(error, asyncpg.CheckViolationError) and not error.constraint_name:
+        return Unavailable(f"the log has no partition for today: {error}")  # no value is to blame
     if code.startswith(("22", "23", "54")):
         return Unacceptable(f"{code}: {error}")
     return Unavailable(f"Postgres refuses the statement: {code} {error}")

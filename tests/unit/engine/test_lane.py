@@ -29,6 +29,9 @@ class SlowBus:
         self.groups: list[list[object]] = []
         self.go = asyncio.Event()
 
+    async def rebuild(self) -> None:
+        raise AssertionError("nothing is stuck here")
+
     async def publish(self, messages: Sequence[Outgoing]) -> Published:
         tokens = [message.token for message in messages]
         self.groups.append(tokens)
@@ -53,3 +56,19 @@ async def test_groups_that_wait_leave_together_and_in_order() -> None:
     assert [token for group in bus.groups for token in group] == list(range(10))
     assert len(bus.groups) == AT_ONCE_MAX + 1
     assert heard == list(range(10))
+
+
+class BrokenBus(SlowBus):
+    """Raises instead of answering."""
+
+    async def publish(self, messages: Sequence[Outgoing]) -> Published:
+        raise RuntimeError(f"{len(messages)} messages met a bug")
+
+
+async def test_a_publication_that_breaks_off_has_failed() -> None:
+    """What is not known to be on Kafka is not left on its way for ever: the sweeper must be able to send it."""
+    failed: list[object] = []
+    lane = Lane[int](BrokenBus(), Clock(), lambda _, result: failed.extend(result.failed))
+    lane.put([record(1), record(2)], 0)
+    await lane.drain(5)
+    assert failed == [1, 2]

@@ -130,6 +130,45 @@ async def test_a_broker_that_was_away_moves_the_deadlines_of_what_was_out() -> N
     assert the_gate.due_ms(active, deadline_ms) >= deadline_ms + 20_000
 
 
+async def test_an_outage_that_costs_us_our_partitions_is_an_outage_all_the_same() -> None:
+    """The group may take the partitions away while Kafka is away; when they come back, no deadline passes for it."""
+    clock, ends = HandClock(), Ends()
+    the_gate, now = gate(clock, ends)
+    await the_gate.ask([0], soon=False)
+    active = saga_issued_at(now.now_ms())
+    deadline_ms = active.saga.deadline_ms or 0
+    ends.away = True
+    clock.at += 2
+    await the_gate.ask([0], soon=False)
+    clock.at += 88
+    the_gate.forget()
+    ends.away = False
+    await the_gate.ask([0], soon=False)
+    assert the_gate.due_ms(active, deadline_ms) >= deadline_ms + 90_000
+
+
+async def test_a_member_without_partitions_has_no_outage() -> None:
+    """Not asking is no silence: hours without a partition put off no deadline."""
+    clock, ends = HandClock(), Ends()
+    the_gate, now = gate(clock, ends)
+    await the_gate.ask([0], soon=False)
+    active = saga_issued_at(now.now_ms())
+    the_gate.forget()
+    clock.at += 3_600
+    await the_gate.ask([0], soon=False)
+    assert the_gate.due_ms(active, 1_000) == 1_000
+
+
+def test_a_command_that_was_sent_late_has_its_whole_time_from_then_on() -> None:
+    """A restart sends what the process before it left, and the participant has it only since then."""
+    the_gate, now = gate(HandClock(), Ends())
+    active = saga_issued_at(now.now_ms())
+    the_gate.sent_late(active.id, active.saga.version, 70_000)
+    assert the_gate.due_ms(active, 1_000) == 71_000
+    the_gate.sent_late(active.id, active.saga.version + 1, 70_000)
+    assert the_gate.due_ms(active, 1_000) == 1_000, "that was another command of the saga"
+
+
 def test_a_step_of_the_databases_clock_holds_the_timers_for_a_while() -> None:
     """A clock that jumped by a day must fire no timeout."""
     clock = HandClock()

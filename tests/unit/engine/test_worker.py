@@ -8,6 +8,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from coordinator.engine.cache import SagaCache
 from coordinator.engine.clock import DatabaseClock
 from coordinator.engine.observer import Observer
@@ -17,11 +19,15 @@ from coordinator.engine.relay import Relay
 from coordinator.engine.timers import Timers
 from coordinator.engine.topology import Topology
 from coordinator.engine.worker import BatchWorker
+from coordinator.errors import Unavailable
 from coordinator.kafka.batches import Published
 from coordinator.kafka.records import Outgoing
 from coordinator.observability.metrics import Metrics
+from coordinator.saga import events, machine
+from coordinator.saga.effects import Moved
+from coordinator.saga.model import Saga, dump_state
 from coordinator.store.batch import Batch, Token
-from coordinator.store.postgres import Committed, RowMoved
+from coordinator.store.postgres import Committed, Contended, RowMoved, SagaRow, Shard
 from coordinator.wire.cloudevents import message_headers, reply_headers
 from coordinator.wire.messages import StartRequested, StepCompleted
 from coordinator.wire.strict_json import encode
@@ -45,7 +51,7 @@ class Arrived:
 
 
 class SlowStore:
-    """Commits when it is let; `refuse` makes the next commit find that a row has moved on."""
+    """Commits when it is let; `refuse`, `lose` and `contend` say how many of the next commits end otherwise."""
 
     def __init__(self) -> None:
         self.batches: list[Batch] = []
@@ -53,6 +59,13 @@ class SlowStore:
         self.began = asyncio.Event()
         self.go = asyncio.Event()
         self.refuse = 0
+        self.lose = 0
+        self.contend = 0
+        self.now_ms = NOW_MS
+        self.locked = ""
+        self.unsent: set[str] = set()
+        self.refused: list[Batch] = []
+        self.saved: list[SagaRow] = []
 
     async def commit(self, batch: Batch) -> Committed:
         self.batches.append(batch)
@@ -61,12 +74,26 @@ class SlowStore:
         if self.refuse:
             self.refuse -= 1
             raise RowMoved("by the test")
+        if self.lose:
+            self.lose -= 1
+            raise Unavailable("by the test")
+        if self.contend:
+            self.contend -= 1
+            raise Contended("by the test")
+        if any(row[0] == self.locked for row in batch.moves):
+            self.refused.append(batch)
+            raise Contended("the row is locked")
         self.committed += 1
-        return Committed(NOW_MS, NOW_MS)
+        return Committed(self.now_ms, self.now_ms)
 
-    async def load(self, saga_ids: Sequence[str]) -> list[Any]:
-        del saga_ids
-        return []
+    async def unsent_sagas(self, saga_ids: Sequence[str]) -> set[str]:
+        return self.unsent & set(saga_ids)
+
+    async def shards(self, parts: Sequence[int]) -> list[Shard]:
+        return [Shard(part, 1, "me", "c", 0) for part in parts]
+
+    async def load(self, saga_ids: Sequence[str]) -> list[SagaRow]:
+        return [row for row in self.saved if row.id in saga_ids]
 
     async def taken_keys(self, keys: Sequence[tuple[str, str]]) -> list[Any]:
         del keys
@@ -81,9 +108,22 @@ class SwiftBus:
     def __init__(self) -> None:
         self.sent: list[Outgoing] = []
 
+    async def rebuild(self) -> None:
+        raise AssertionError("nothing is stuck here")
+
     async def publish(self, messages: Sequence[Outgoing]) -> Published:
         self.sent += messages
         return Published([message.token for message in messages], [], [], None)
+
+
+class Inbox:
+    """Remembers where it was told to go on."""
+
+    def __init__(self) -> None:
+        self.sought: list[tuple[int, int]] = []
+
+    def seek(self, partition: int, offset: int) -> None:
+        self.sought.append((partition, offset))
 
 
 class RealClock:
@@ -120,10 +160,11 @@ class Bench:
         clock, chance = RealClock(), Dice()
         now = DatabaseClock(clock)
         now.observe(NOW_MS)
-        self.store, self.bus, inbox = SlowStore(), SwiftBus(), object()
-        cache = SagaCache()
+        self.store, self.bus, self.inbox = SlowStore(), SwiftBus(), Inbox()
+        self.now = now
+        cache = self.cache = SagaCache()
         store: Any = self.store
-        nowhere: Any = inbox
+        nowhere: Any = self.inbox
 
         async def sweep(_parts: object) -> None:
             return None
@@ -137,6 +178,11 @@ class Bench:
             store, self.ownership, self.relay, timers, cache, registry, topology, clock, now, chance, observer
         )
         self.offset = 0
+
+    def pass_an_hour(self) -> None:
+        """Let every deadline pass."""
+        self.store.now_ms += 3_600_000
+        self.now.observe(self.store.now_ms)
 
     def start(self, order_id: str) -> Arrived:
         """A start request."""
@@ -153,12 +199,18 @@ class Bench:
         headers = message_headers("SagaStartRequested", order_id, "test", None, NOW_MS)
         return self._record(b"key", encode(StartRequested(definition="OrderFulfillment", input=order)), headers)
 
-    def reply(self, command: Outgoing) -> Arrived:
-        """The first step's success."""
+    def reply(
+        self,
+        command: Outgoing,
+        step: str = "reserve_inventory",
+        participant: str = "inventory",
+        result: dict[str, Any] | None = None,
+    ) -> Arrived:
+        """A step's success, by default the first one's."""
         saga_id = command.key.decode()
-        identity = f"{saga_id}:1:reserve_inventory:action"
-        value = encode(StepCompleted(saga_id, "reserve_inventory", identity, 1, {"reservation_id": "r-1"}))
-        headers = reply_headers("SagaStepCompleted", f"{identity}#reply", "inventory", saga_id, NOW_MS)
+        identity = f"{saga_id}:1:{step}:action"
+        value = encode(StepCompleted(saga_id, step, identity, 1, result or {"reservation_id": "r-1"}))
+        headers = reply_headers("SagaStepCompleted", f"{identity}#reply", participant, saga_id, NOW_MS)
         return self._record(command.key, value, headers)
 
     def _record(self, key: bytes, value: bytes, headers: Sequence[tuple[str, bytes]]) -> Arrived:
@@ -239,3 +291,109 @@ async def test_tokens_are_deleted_with_the_next_batch() -> None:
     await bench.worker.land()
     assert bench.store.batches[1].tokens == [token]
     assert token not in bench.relay.known()
+
+
+async def test_records_given_back_come_before_those_behind_them() -> None:
+    """A batch of unknown outcome that was not written is read again; the batch decided behind it does not pass it."""
+    bench = Bench()
+    await bench.worker.handle([(0, [bench.start("a")])])
+    behind = asyncio.create_task(bench.worker.handle([(0, [bench.start("b")])]))
+    await bench.store.began.wait()
+    bench.store.lose = 1
+    bench.store.go.set()
+    await behind
+    await bench.worker.land()
+    assert bench.inbox.sought == [(0, 0)]
+    assert bench.store.committed == 0
+    assert bench.ownership.owned[0].next_offset == 0
+
+
+async def test_nothing_is_settled_over_a_record_that_could_not_be() -> None:
+    """When one half of a batch was given back, the other half is not written over it."""
+    bench = Bench()
+    bench.store.go.set()
+    bench.store.contend = 6  # the whole batch three times, its first half three times
+    await bench.worker.handle([(0, [bench.start("a"), bench.start("b")])])
+    await bench.worker.land()
+    assert bench.store.committed == 0
+    assert bench.ownership.owned[0].next_offset == 0
+    assert bench.inbox.sought[-1] == (0, 0)
+
+
+async def test_too_late_is_believed_of_the_newest_copy_only() -> None:
+    """Another process has moved a saga that we remember: a reply to what it issued is applied, not thrown away."""
+    bench = Bench()
+    bench.store.go.set()
+    await bench.worker.handle([(0, [bench.start("a")])])
+    await bench.worker.land()
+    await bench.relay.drain(5)
+    command = bench.bus.sent[0]
+    remembered = bench.cache.get(command.key.decode())
+    assert remembered is not None
+    moved = machine.decide(
+        definitions[0], remembered.saga, _completed(remembered.id, "reserve_inventory"), now_ms=NOW_MS, roll=0.5
+    )
+    assert isinstance(moved, Moved)
+    bench.store.saved = [_row(moved.saga)]
+    await bench.worker.handle([(0, [bench.reply(command, "process_payment", "payment", {"payment_id": "p-1"})])])
+    await bench.worker.land()
+    batch = bench.store.batches[-1]
+    assert [(row[1], row[2]) for row in batch.moves] == [(2, 3)]
+    assert (batch.fences[0].applied, batch.fences[0].stale) == (1, 0)
+
+
+async def test_a_suspended_saga_is_not_kept_in_memory() -> None:
+    """It goes on when somebody else writes its row, and the hint may be lost: it is read when it is needed."""
+    bench = Bench()
+    bench.store.go.set()
+    await bench.worker.handle([(0, [bench.start("a")])])
+    await bench.worker.land()
+    await bench.relay.drain(5)
+    assert len(bench.cache) == 1
+    await bench.worker.handle([(0, [bench.reply(bench.bus.sent[0], result={"reservation_id": 7})])])
+    await bench.worker.land()
+    assert bench.store.batches[-1].moves[0][3] == "suspended"
+    assert len(bench.cache) == 0
+
+
+async def test_one_locked_row_stops_no_other_timer() -> None:
+    """A batch of timers that cannot be written is cut until the saga that is in the way stands alone."""
+    bench = Bench()
+    bench.store.go.set()
+    await bench.worker.handle([(0, [bench.start(name) for name in "abcd"])])
+    await bench.worker.land()
+    ready = [active for active in map(bench.cache.get, _started(bench)) if active is not None]
+    bench.store.locked = ready[2].id
+    bench.pass_an_hour()
+    before = bench.store.committed
+    await bench.worker._fire(ready)
+    moved = {row[0] for batch in bench.store.batches[1:] if batch not in bench.store.refused for row in batch.moves}
+    assert moved == {active.id for active in ready} - {ready[2].id}
+    assert bench.store.committed > before
+
+
+async def test_a_saga_whose_command_is_unsent_waits_with_its_deadline_and_holds_up_nobody() -> None:
+    """Its deadline begins anew; the timers of the others happen in the same pass."""
+    bench = Bench()
+    bench.store.go.set()
+    await bench.worker.handle([(0, [bench.start("a"), bench.start("b")])])
+    await bench.worker.land()
+    ready = [active for active in map(bench.cache.get, _started(bench)) if active is not None]
+    bench.store.unsent = {ready[0].id}
+    bench.pass_an_hour()
+    await bench.worker._fire(ready)
+    events = {row[0]: row[3] for batch in bench.store.batches[1:] for row in batch.logs}
+    assert events == {ready[0].id: "PublicationDelayed", ready[1].id: "DeadlinePassed"}
+
+
+def _started(bench: Bench) -> list[str]:
+    return [row[2] for row in bench.store.batches[0].starts]
+
+
+def _completed(saga_id: str, step: str) -> events.StepCompleted:
+    participant = definitions[0].steps[definitions[0].index[step]].participant
+    return events.StepCompleted(f"{saga_id}:1:{step}:action", step, participant, 1, msgspec.Raw(b"{}"))
+
+
+def _row(saga: Saga) -> SagaRow:
+    return SagaRow(saga.id, 0, 1, "a", None, b"{}", saga.version, saga.status, dump_state(saga), NOW_MS)
