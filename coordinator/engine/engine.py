@@ -89,7 +89,7 @@ class Engine:
             owner=parts.owner,
             cluster_id=parts.cluster_id,
             sweep=self.sweeper.sweep_all,
-            caught_up=None if parts.lifecycle is None else parts.lifecycle.catch_up,
+            events=parts.lifecycle,
         )
         self.timers = Timers(store, inbox, clock, self.now, self.cache)
         observer = Observer(parts.metrics, clock, parts.lifecycle, log_transitions=parts.log_transitions)
@@ -165,12 +165,10 @@ class Engine:
 
     async def _send_what_was_left(self, parts: list[int]) -> None:
         """Commands that nobody sent, and the lifecycle events of those same transitions or of failed batches."""
-        swept_ms = await self.sweeper.sweep_now_and_then(parts, self.now.now_ms())
-        if self._lifecycle is None:
-            return
-        since = [moment for moment in (swept_ms, self._lifecycle.failed_since_ms) if moment is not None]
-        if since:
-            await self._lifecycle.catch_up(parts, min(since))
+        now_ms = self.now.now_ms()
+        swept_ms = await self.sweeper.sweep_now_and_then(parts, now_ms)
+        if self._lifecycle is not None:
+            await self._lifecycle.settle(parts, now_ms, swept_ms)
 
     def _show(self) -> None:
         metrics = self._metrics

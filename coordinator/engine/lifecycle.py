@@ -7,7 +7,8 @@ again what the log holds since then. Consumers see an event at least once, under
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import structlog
@@ -51,13 +52,43 @@ class Lifecycle:
         self._acknowledged_ms = 0
         self._lane = Lane(bus, clock, self._heard)
         self._failed: set[int] = set()
+        self._claimed: dict[int, int] = {}
+        self._owed: dict[int, int] = {}
 
     @property
     def through_ms(self) -> int:
         """Up to when every event of this process is on Kafka; 0 when that is not known."""
-        if self._pending:
-            return max(0, min(self._pending.values()) - MARGIN_MS)
-        return max(0, self._acknowledged_ms - MARGIN_MS)
+        behind = [*self._pending.values(), *self._owed.values()]
+        return max(0, (min(behind) if behind else self._acknowledged_ms) - MARGIN_MS)
+
+    def claimed(self, marks: Mapping[int, int]) -> None:
+        """Partitions became ours, with the durable marks of their owners before us: what came after is owed."""
+        self._claimed.update(marks)
+        self._owed.update(marks)
+
+    def unsure(self, parts: Iterable[int]) -> None:
+        """A batch of these partitions may have been committed without our hearing of it: its events are owed."""
+        through_ms = self.through_ms
+        for part in parts:
+            since_ms = max(through_ms, self._claimed.get(part, 0))
+            self._owed[part] = min(since_ms, self._owed.get(part, since_ms))
+
+    def gave_up(self, parts: Iterable[int]) -> None:
+        """Partitions are not ours any more: whoever has them now owes their events."""
+        for part in parts:
+            self._owed.pop(part, None)
+
+    async def settle(self, parts: Iterable[int], now_ms: int, also_since_ms: int | None = None) -> None:
+        """Publish again what may be missing of partitions: what is owed, what failed, and all since a moment.
+
+        What is committed from now on is published as it comes. Raises Unavailable.
+        """
+        since = [moment for moment in (also_since_ms, self.failed_since_ms) if moment is not None]
+        marks = dict.fromkeys(parts, min(since)) if since else {}
+        for part, owed_ms in self._owed.items():
+            marks[part] = min(owed_ms, marks.get(part, owed_ms))
+        if marks:
+            await self._catch_up(marks, now_ms)
 
     def publish(self, transitions: Sequence[Transitioned], at_ms: int) -> None:
         """Send the events of a committed batch; returns at once."""
@@ -90,22 +121,25 @@ class Lifecycle:
         """The moment of the earliest batch whose events may not have reached Kafka; None when all have."""
         return min((self._pending[number] for number in self._failed), default=None)
 
-    async def catch_up(self, parts: Sequence[int], since_ms: int) -> bool:
-        """Publish again what the log holds of partitions since a moment; answers whether Kafka has it all."""
-        settled = set(self._failed)
-        rows = await self._log_reader.fetch("log_since", parts, max(0, since_ms - MARGIN_MS))
-        records = [self._logged_record(row) for row in rows]
-        for start in range(0, len(records), PAGE):
-            result = await self._bus.publish(records[start : start + PAGE])
+    async def _catch_up(self, marks: dict[int, int], now_ms: int) -> None:
+        """Publish again what the log holds, in each partition since its mark; what then still is owed stays owed."""
+        settled, owed = set(self._failed), dict(self._owed)
+        since_ms = [max(0, mark - MARGIN_MS) for mark in marks.values()]
+        behind: tuple[Any, ...] = (datetime.fromtimestamp(0, UTC), "00000000-0000-0000-0000-000000000000", 0)
+        repeated = 0
+        while rows := await self._log_reader.fetch("log_since", list(marks), since_ms, *behind, PAGE, now_ms):
+            result = await self._bus.publish([self._logged_record(row) for row in rows])
             if result.failed:
                 log.warning("catching_up_cut_short", reason=result.error)
-                return False
+                return
+            behind = (rows[-1]["at"], rows[-1]["saga_id"], rows[-1]["version"])
+            repeated += len(rows)
         for number in settled:
             self._acknowledged_ms = max(self._acknowledged_ms, self._pending.pop(number))
         self._failed -= settled
-        if records:
-            log.info("lifecycle_events_repeated", events=len(records), partitions=list(parts))
-        return True
+        self._owed = {part: mark for part, mark in self._owed.items() if owed.get(part) != mark}
+        if repeated:
+            log.info("lifecycle_events_repeated", events=repeated, partitions=sorted(marks))
 
     async def drain(self, timeout_s: float) -> None:
         """Wait for what is on its way, for so long at most."""
@@ -113,7 +147,7 @@ class Lifecycle:
 
     def _heard(self, numbers: list[int], result: Published) -> None:
         if result.failed:
-            # The mark stays before these batches until `catch_up` has read them from the log.
+            # The mark stays before these batches until `settle` has read them from the log.
             self._failed.update(numbers)
             log.warning("lifecycle_events_unconfirmed", events=len(result.failed), reason=result.error)
             return

@@ -25,11 +25,12 @@ class Observer:
         self._clock = clock
         self._lifecycle = lifecycle
         self._log_transitions = log_transitions
+        self._committed_ms = 0
 
     @property
     def events_through_ms(self) -> int:
-        """Up to when every lifecycle event is on Kafka, for the durable mark."""
-        return 0 if self._lifecycle is None else self._lifecycle.through_ms
+        """Up to when every lifecycle event is on Kafka, for the durable mark; with events off, none is missing."""
+        return self._committed_ms if self._lifecycle is None else self._lifecycle.through_ms
 
     def statement_begins(self) -> float:
         """Start the clock of a batch statement."""
@@ -51,6 +52,7 @@ class Observer:
         committed: Committed,
     ) -> None:
         """A batch is durable: count it, publish its events, log it."""
+        self._committed_ms = committed.at_ms
         self._count(transitions, committed)
         self._metrics.count_verdicts(verdicts)
         if self._lifecycle is not None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Protocol
 
 import structlog
 
@@ -44,6 +45,22 @@ Marks = Mapping[int, tuple[Owned, int]]
 again: taking the old copies would pass over those before them."""
 
 
+class EventDebts(Protocol):
+    """Who remembers which lifecycle events may be missing on Kafka; see engine.lifecycle."""
+
+    def claimed(self, marks: Mapping[int, int]) -> None:
+        """Partitions became ours; what came after their marks is owed."""
+        ...
+
+    def unsure(self, parts: Iterable[int]) -> None:
+        """A batch of these partitions may have been committed without our hearing of it."""
+        ...
+
+    def gave_up(self, parts: Iterable[int]) -> None:
+        """Partitions are not ours any more."""
+        ...
+
+
 class Ownership:
     """The partitions of this process; listens to the group's assignments.
 
@@ -61,14 +78,14 @@ class Ownership:
         owner: str,
         cluster_id: str,
         sweep: Callable[[Iterable[int]], Awaitable[None]],
-        caught_up: Callable[[list[int], int], Awaitable[bool]] | None = None,
+        events: EventDebts | None = None,
     ) -> None:
         self._store = store
         self._inbox = inbox
         self._clock = clock
         self._cache = cache
         self._sweep = sweep
-        self._catch_up_events = caught_up
+        self._events = events
         self.owner = owner
         self.cluster_id = cluster_id
         self.turn = asyncio.Lock()
@@ -97,6 +114,8 @@ class Ownership:
             await self.quiesce()
             leaving = {part: self.owned.pop(part) for part in partitions if part in self.owned}
             self._parked.update(leaving)
+            if self._events is not None:
+                self._events.gave_up(leaving)
         log.info("partitions_revoked", partitions=sorted(partitions), owner=self.owner)
         await self._inbox.commit({part: owned.next_offset for part, owned in leaving.items()}, timeout_s=2.0)
 
@@ -160,10 +179,14 @@ class Ownership:
     async def _reconcile(self) -> None:
         shards = {shard.part: shard for shard in await self._store.shards(list(self.owned))}
         self._cache.evict_parts(set(self.owned))
+        if self._events is not None:
+            self._events.unsure(self.owned)
         for part, owned in list(self.owned.items()):
             shard = shards.get(part)
             if shard is None or shard.epoch != owned.epoch or shard.owner != self.owner:
                 del self.owned[part]
+                if self._events is not None:
+                    self._events.gave_up([part])
                 self.fences_lost += 1
                 log.warning("partition_lost", partition=part, epoch=owned.epoch, owner=shard and shard.owner)
                 continue
@@ -182,9 +205,8 @@ class Ownership:
                 {part: firsts[part] for part in sorted(claimed)}, self.owner, self.cluster_id
             )
             taken |= {claim.part: Owned(claim.part, claim.epoch, claim.next_offset) for claim in claims}
-            if self._catch_up_events is not None:
-                since_ms = min(claim.events_through_ms for claim in claims)
-                await self._catch_up_events(sorted(claimed), since_ms)
+            if self._events is not None:
+                self._events.claimed({claim.part: claim.events_through_ms for claim in claims})
         # Asked after the claim: until then the owner before us may have moved the offset past an earlier answer.
         await self._rewind(taken, firsts, await self._inbox.end_offsets(sorted(partitions)))
         await self._sweep(sorted(claimed))

@@ -209,10 +209,13 @@ def dead_record(arrival: Arrival, reason: str, detail: str, cluster_id: str, top
 
 
 def _headers_json(record: Record) -> bytes:
-    """Headers as JSON: [name, text], or [name, null, base64] where the value is no UTF-8."""
+    """Headers as JSON: [name, text], [name, null] without a value, [name, null, base64] where it is no UTF-8."""
     shown: list[list[str | None]] = []
     for name, value in list(record.headers)[:HEADERS_MAX]:
-        raw = (value or b"")[:1024]
+        if value is None:
+            shown.append([name, None])
+            continue
+        raw = value[:1024]
         try:
             shown.append([name, raw.decode()])
         except UnicodeDecodeError:

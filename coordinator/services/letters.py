@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -27,12 +27,16 @@ def dead_letter_record(topology: Topology, row: Any) -> Outgoing:
     if row["command_id"] is not None:
         headers.append(("saga-dlq-command-id", row["command_id"].encode()))
     partition = row["partition"] % topology.counts[topology.dead_letters]
-    value = row["value"] if row["value"] is not None else b""
-    return Outgoing(topology.dead_letters, partition, row["key"] or b"", value, headers, row["id"])
+    value = row["value"]
+    if value is not None and len(value) < row["value_length"]:
+        headers.append(("saga-dlq-value-length", b"%d" % row["value_length"]))  # the table keeps its beginning only
+    # A null key, value or header stays null, although nothing else that we send has one.
+    return Outgoing(topology.dead_letters, partition, cast("bytes", row["key"]), value, headers, row["id"])
 
 
 def _original_headers(raw: bytes) -> list[tuple[str, bytes]]:
     headers = []
     for name, text, *encoded in msgspec.json.decode(raw):
-        headers.append((name, base64.b64decode(encoded[0]) if text is None and encoded else (text or "").encode()))
+        unreadable = base64.b64decode(encoded[0]) if encoded else None
+        headers.append((name, cast("bytes", unreadable if text is None else text.encode())))
     return headers

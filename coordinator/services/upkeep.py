@@ -5,6 +5,8 @@ Chores that must run once per installation are done by the owner of partition 0;
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +15,7 @@ import structlog
 from coordinator.engine.ports import Bus
 from coordinator.engine.registry import Registry
 from coordinator.engine.topology import Topology
+from coordinator.errors import Unavailable
 from coordinator.kafka.records import Outgoing
 from coordinator.observability.metrics import Metrics
 from coordinator.services.letters import dead_letter_record
@@ -20,6 +23,7 @@ from coordinator.store.postgres import PostgresStore
 
 log = structlog.get_logger()
 
+PAUSE_S = 2.0
 LETTERS_MAX = 200  # per pass; about 13 MB at worst
 LOG_DAYS_AHEAD = 14
 STUCK_AFTER_S = 60  # overdue by more than any gate or sweep explains
@@ -36,6 +40,7 @@ class Upkeep:
         registry: Registry,
         metrics: Metrics,
         is_first: Callable[[], bool],
+        log_retention_days: int,
     ) -> None:
         self._store = store
         self._bus = bus
@@ -43,12 +48,29 @@ class Upkeep:
         self._registry = registry
         self._metrics = metrics
         self._is_first = is_first
+        self._log_retention_days = log_retention_days
         self._passes = 0
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Keep things up until the process stops; nothing that goes wrong here ends it, or the engine beside it."""
+        while not stopping.is_set():
+            published = 0
+            try:
+                published = await self.run_once()
+            except Unavailable as error:
+                log.info("upkeep_postponed", reason=str(error))
+            except Exception:
+                log.exception("upkeep_failed", alert=True)
+            if not published:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stopping.wait(), PAUSE_S)
 
     async def run_once(self) -> int:
         """Do what is due; answers how many dead letters were published. Raises Unavailable."""
         if self._passes % 1800 == 0:  # at start, then about hourly
             await self.make_log_days()
+        if self._passes % 1800 == 60 and self._is_first():  # two minutes later, when partitions have found their owners
+            await self._drop_log_days()
         if self._passes % 5 == 0:
             await self._show()
         self._passes += 1
@@ -59,6 +81,11 @@ class Upkeep:
         made = await self._store.fetch("ensure_log_days", LOG_DAYS_AHEAD)
         if made[0][0]:
             log.info("log_days_made", days=made[0][0])
+
+    async def _drop_log_days(self) -> None:
+        dropped = await self._store.drop_log_days(self._log_retention_days)
+        if dropped:
+            log.info("log_days_dropped", tables=dropped)
 
     async def _publish_letters(self) -> int:
         rows = await self._store.fetch("unpublished_dead_letters", LETTERS_MAX)
@@ -72,7 +99,8 @@ class Upkeep:
         return len(done)
 
     async def _show(self) -> None:
-        rows = await self._store.fetch("count_stuck", STUCK_AFTER_S)
+        # The count is one of the whole database: shown by several processes, a sum over them would be too large.
+        rows = await self._store.fetch("count_stuck", STUCK_AFTER_S) if self._is_first() else []
         stuck = {row["definition_id"]: row["sagas"] for row in rows}
         per_name = dict.fromkeys(self._registry.names, 0)
         for identity, sagas in stuck.items():

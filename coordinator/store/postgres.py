@@ -223,6 +223,18 @@ class PostgresStore:
         row = await self._side.fetchrow("now")
         return int(row["now_ms"])
 
+    async def drop_log_days(self, older_than_days: int) -> list[str]:
+        """Drop the log's days that are older, but none of a saga that has not ended; answers their tables.
+
+        Takes the log's table for a moment: gives up, with Unavailable, when that is not to be had at once.
+        """
+        names = [str(row["day"]) for row in await self._side.fetch("expired_log_days", older_than_days)]
+        if names:
+            # From the catalogue, and quoted all the same: a name cannot be a parameter.
+            drop = "DROP TABLE " + ", ".join(f'"{name}"' for name in names)
+            await self._side.run(lambda connection: connection.execute(drop))
+        return names
+
     async def run(self, action: Callable[[asyncpg.Connection[asyncpg.Record]], Awaitable[T]]) -> T:
         """Run an action on the side session's connection; raises Unavailable."""
         return await self._side.run(action)
@@ -266,6 +278,8 @@ class _Session:
         async with self._lock:
             try:
                 return await action(await self._connected())
+            except BUSY as error:
+                raise self._busy(f"Postgres is busy: {error}") from error
             except GONE as error:
                 raise self._lost(error) from error
 

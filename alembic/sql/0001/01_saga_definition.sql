@@ -1,6 +1,6 @@
 -- Every (name, version) that a coordinator ever loaded; sagas are pinned to one of them by its small id.
 CREATE TABLE saga_definition (
-    id smallint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id smallint GENERATED ALWAYS AS IDENTITY CONSTRAINT a_definition_is_known_by_its_small_id PRIMARY KEY,
     name text NOT NULL,
     version smallint NOT NULL,
     registered_at timestamptz NOT NULL DEFAULT now(),

@@ -1,7 +1,7 @@
 -- One row per partition of the reply topic: who owns it, how far it was read, and the verdicts so far.
 -- next_offset and the verdicts move in the same statement as the effects of the records they count.
 CREATE TABLE shard (
-    part smallint PRIMARY KEY,
+    part smallint CONSTRAINT a_partition_has_one_owner_row PRIMARY KEY,
     epoch bigint NOT NULL DEFAULT 0,
     owner text,
     claimed_at timestamptz,

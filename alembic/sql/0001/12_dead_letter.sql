@@ -1,6 +1,6 @@
 -- Records that cannot be read and compensations that automation has given up on for now, with their raw bytes.
 CREATE TABLE dead_letter (
-    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id bigint GENERATED ALWAYS AS IDENTITY CONSTRAINT a_dead_letter_is_known_by_its_id PRIMARY KEY,
     kind text NOT NULL,
     at timestamptz NOT NULL DEFAULT now(),
     reason text NOT NULL,

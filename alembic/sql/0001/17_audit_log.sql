@@ -1,6 +1,6 @@
 -- What people did to sagas: who, what, why, and the versions before and after. Append-only.
 CREATE TABLE audit_log (
-    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id bigint GENERATED ALWAYS AS IDENTITY CONSTRAINT an_act_is_known_by_its_id PRIMARY KEY,
     at timestamptz NOT NULL DEFAULT now(),
     actor text NOT NULL,
     action text NOT NULL,

@@ -10,6 +10,7 @@ import pytest
 
 from coordinator.store.database import statement
 from coordinator.store.migrations import is_current, migrate
+from coordinator.store.postgres import PostgresStore
 from deploy.local.stack import LocalStack
 from tests.integration.store.workload import Connection, Workload
 
@@ -69,10 +70,11 @@ async def test_a_database_without_migrations_is_known_as_such(fresh_database: st
 
 
 async def test_constraints_are_named_by_sentences(plain: Connection) -> None:
-    """Every CHECK and UNIQUE constraint says in its name what must be true, so that a refusal explains itself."""
+    """Every constraint says in its name what must be true, so that a refusal explains itself."""
     names = await plain.fetch(
         "SELECT conname AS name FROM pg_constraint"
-        " WHERE connamespace = 'public'::regnamespace AND contype IN ('c', 'u') AND coninhcount = 0"
+        " WHERE connamespace = 'public'::regnamespace AND contype IN ('c', 'u', 'p', 'f') AND coninhcount = 0"
+        " AND conrelid <> 'alembic_version'::regclass"
     )
     assert names
     assert [row["name"] for row in names if row["name"].count("_") < WORDS_MIN - 1] == []
@@ -120,3 +122,33 @@ async def test_days_are_made_once_by_many(database: str, plain: Connection) -> N
             await other.close()
     assert sum(made) == 6
     assert await plain.fetchval(statement("ensure_log_days"), DAYS_AHEAD + 6) == 0
+
+
+async def test_old_days_of_the_log_go_but_none_of_an_open_saga(fresh_database: str) -> None:
+    """Days beyond the retention are dropped, except from the first day of the oldest saga that has not ended."""
+    await migrate(fresh_database)
+    store = PostgresStore(fresh_database)
+    await store.start()
+    today = datetime.now(UTC).date()
+    try:
+        workload = await Workload.ready(store)
+        [active] = await workload.started()
+
+        async def make_days(connection: Connection) -> None:
+            for age in (40, 20, 10):
+                first, last = today - timedelta(days=age), today - timedelta(days=age - 1)
+                bounds = f"FROM ('{first}') TO ('{last}')"
+                await connection.execute(
+                    f"CREATE TABLE saga_log_{first:%Y%m%d} PARTITION OF saga_log FOR VALUES {bounds}"
+                )
+            await connection.execute(
+                "UPDATE saga SET created_at = now() - interval '20 days' WHERE id = $1::uuid", active.id
+            )
+
+        await store.run(make_days)
+        assert await store.drop_log_days(7) == [f"saga_log_{today - timedelta(days=40):%Y%m%d}"]
+        await store.commit(workload.answers([active], refuse="reserve_inventory"))
+        assert await store.drop_log_days(7) == [f"saga_log_{today - timedelta(days=age):%Y%m%d}" for age in (20, 10)]
+        assert await store.drop_log_days(7) == []
+    finally:
+        await store.stop()
