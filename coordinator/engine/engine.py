@@ -110,6 +110,7 @@ class Engine:
         self._stopping = asyncio.Event()
         self._rebuilding = asyncio.Lock()
         self._moved_at = 0.0
+        self._assignments_shown = 0
         self._offsets: dict[int, int] = {}
 
     async def start(self) -> None:
@@ -177,6 +178,8 @@ class Engine:
         metrics.active.set(len(self.cache))
         metrics.timers_held.set(self.timers.held)
         metrics.partitions_owned.set(len(self.ownership.owned))
+        metrics.rebalances.inc(self.ownership.assignments - self._assignments_shown)
+        self._assignments_shown = self.ownership.assignments
         gate = self.timers.gate
         for part, owned in self.ownership.owned.items():
             if gate.probe is not None and part in gate.probe.ends:

@@ -93,11 +93,13 @@ class Ownership:
         self._parked: dict[int, Owned] = {}
         self.quiesce: Callable[[], Awaitable[None]] = _nothing_in_hand
         self._resets: dict[int, int] = {}
+        self.assignments = 0
         self.rewinds = 0
         self.fences_lost = 0
 
     async def on_assigned(self, partitions: set[int]) -> None:
         """Claim partitions that the group gave us; returns when they may be read."""
+        self.assignments += 1
         log.info("partitions_assigned", partitions=sorted(partitions), owner=self.owner)
         while True:
             try:

@@ -66,6 +66,9 @@ class Metrics:
             "saga_timers_held", "Timers that are due and wait for the gate.", registry=self.registry
         )
         self.partitions_owned = Gauge("saga_partitions_owned", "Partitions of the reply topic.", registry=self.registry)
+        self.rebalances = Counter(
+            "saga_rebalances_total", "Times that the group has assigned partitions to us.", registry=self.registry
+        )
         self.consumer_lag = Gauge(
             "saga_consumer_lag", "Records not consumed yet.", ["partition"], registry=self.registry
         )

@@ -14,13 +14,14 @@ Effect, remembered command id and reply are one Postgres transaction. What the k
     an undo before its action     a tombstone: nothing to undo, and the late action is refused
     an action past `not_after`    refused, and that is remembered
     a failure that may pass       rolled back, never remembered
-    an undo that fails            never remembered, so that it can succeed later
+    an undo that fails            rolled back, never remembered, so that it can succeed later
+    a record nobody can read      a dead letter; the records around it are served
 
 A handler may run more than once for one command (a batch is rolled back and done again): it must do nothing that its
 connection's transaction cannot take back. `handles_many` is `handles` for whole batches, where speed matters.
 
 Floors, from the ground up: outcomes, settings, statements < participant, inbox, duties < replies < faults < database <
-ledger, running < work, publisher < outbox, consumer < runner.
+ledger, running < work, publisher, salvage < outbox, consumer < runner.
 """
 
 from coordinator.wire.messages import Command, Compensation

@@ -2,29 +2,41 @@
 
 aiokafka's ways, and the answer to each: a cancelled getmany disables its liveness check for good (it is not cancelled
 while anything depends on it); commit without arguments commits what was not done (offsets are explicit) and may loop
-for ever (it is bounded); an error of one partition throws away records of others (their positions are set back); a dead
-background task is silent (`is_broken` asks).
+for ever (it is bounded); an error of one partition throws away records of others, and comes back for ever when a record
+cannot be read (all partitions are read on by hand); a log that the broker cannot read is silent, and so is a dead
+background task (`look_around` and `is_broken` ask).
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
-from aiokafka.structs import ConsumerRecord
 
-from participants.kit.clients import stop_client
+from participants.kit.clients import client_options, stop_client
+from participants.kit.inbox import DeadLetter
+from participants.kit.salvage import Item, Stretch, read_by_hand
 from participants.kit.settings import Settings
 
 log = structlog.get_logger()
 
 POLL_MS: Final = 200
 COMMIT_SECONDS: Final = 5.0
-Records = dict[TopicPartition, list[ConsumerRecord[bytes, bytes]]]
+# aiokafka passes on whatever a decoder or a connection raises.
+REFUSALS: Final = (KafkaError, IllegalStateError, TimeoutError, OSError)
+
+
+@dataclass(slots=True)
+class Polled:
+    """Records and dead letters in order within their partitions, and the offsets to commit when they are done."""
+
+    items: list[Item] = field(default_factory=list)
+    offsets: dict[TopicPartition, int] = field(default_factory=dict)
 
 
 class Consumer:
@@ -37,11 +49,15 @@ class Consumer:
         on_assigned: Callable[[], Awaitable[None]],
         on_revoked: Callable[[], Awaitable[None]],
     ) -> None:
-        self._settings = settings
+        self._settings = settings.participant
         self._group = f"{settings.topic_prefix}{name}"
+        self._options = client_options(settings.kafka, self._group)
         self._topic = f"{settings.topic_prefix}{name}.commands"
         self._listener = _Listener(self, on_assigned, on_revoked)
         self._positions: dict[TopicPartition, int] = {}
+        self._behind: dict[TopicPartition, int] = {}
+        self._by_hand = False
+        self._assignments = 0
         self._committing = asyncio.Lock()
         self._consumer: AIOKafkaConsumer | None = None
 
@@ -61,21 +77,38 @@ class Consumer:
             await stop_client(consumer)
             await asyncio.sleep(0.3)
 
-    async def poll(self) -> Records:
+    async def poll(self) -> Polled:
         """Give the next records, at most a batch of them, or nothing after a fifth of a second."""
         consumer = self._alive()
+        if not self._by_hand:
+            try:
+                records = await consumer.getmany(timeout_ms=POLL_MS, max_records=self._settings.batch_max)
+            except Exception as error:  # noqa: BLE001 (a record that cannot be decoded raises anything, for ever)
+                log.warning("poll_failed", error=repr(error))
+                self._by_hand = True
+            else:
+                offsets = {tp: batch[-1].offset + 1 for tp, batch in records.items()}
+                self._positions.update(offsets)
+                return Polled([record for batch in records.values() for record in batch], offsets)
+        polled = await self._poll_by_hand(consumer)
+        if not polled.items:
+            await asyncio.sleep(POLL_MS / 1000)
+        return polled
+
+    async def look_around(self) -> None:
+        """Have a partition read by hand that has more to read and has not moved since the last look."""
+        consumer = self._consumer
+        if consumer is None:
+            return
         try:
-            records: Records = await consumer.getmany(
-                timeout_ms=POLL_MS, max_records=self._settings.participant.batch_max
-            )
-        except KafkaError as error:
-            log.warning("poll_failed", error=repr(error))
-            await self._set_back(consumer)
-            await asyncio.sleep(0.2)
-            return {}
-        for partition, batch in records.items():
-            self._positions[partition] = batch[-1].offset + 1
-        return records
+            ends = await asyncio.wait_for(consumer.end_offsets(consumer.assignment()), COMMIT_SECONDS)
+        except REFUSALS as error:
+            log.warning("ends_not_known", error=repr(error))
+            return
+        behind = {tp: self._positions.get(tp, -1) for tp, end in ends.items() if self._positions.get(tp, -1) < end}
+        if any(self._behind.get(tp) == position for tp, position in behind.items()):
+            self._by_hand = True
+        self._behind = behind
 
     async def commit(self, offsets: dict[TopicPartition, int]) -> bool:
         """Commit the offsets of partitions that are still ours; False, and a log line, when Kafka did not take them."""
@@ -106,45 +139,70 @@ class Consumer:
         if self._consumer is not None:
             consumer, self._consumer = self._consumer, None
             await stop_client(consumer)
-        self._positions.clear()
+        self.forget_positions()
 
     def forget_positions(self) -> None:
         """Forget where we were: another member may have gone on from there."""
+        self._assignments += 1
         self._positions.clear()
+        self._behind.clear()
+        self._by_hand = False
 
     def _alive(self) -> AIOKafkaConsumer:
         if self._consumer is None:
             raise RuntimeError("the consumer was not started")
         return self._consumer
 
-    async def _set_back(self, consumer: AIOKafkaConsumer) -> None:
-        """Read again what a failed poll may have taken and thrown away."""
-        for partition in consumer.assignment():
+    async def _poll_by_hand(self, consumer: AIOKafkaConsumer) -> Polled:
+        """Read all partitions on from where they were: a failed poll may have thrown away records of any of them.
+
+        Goes on at the next poll until all of them were read, and nothing unreadable is left in the way.
+        """
+        now = self._assignments
+        partitions = list(consumer.assignment())
+        answers = await asyncio.gather(*(self._read_on(consumer, tp) for tp in partitions), return_exceptions=True)
+        polled = Polled()
+        if now != self._assignments:
+            return polled  # other members may have them by now
+        self._by_hand = False
+        for tp, answer in zip(partitions, answers, strict=True):
+            if isinstance(answer, BaseException):
+                log.warning("partition_not_read", partition=tp.partition, error=repr(answer))
+                self._by_hand = True
+                continue
             try:
-                if partition in self._positions:
-                    consumer.seek(partition, self._positions[partition])
-                else:
-                    await asyncio.wait_for(consumer.seek_to_committed(partition), COMMIT_SECONDS)
-            except (KafkaError, IllegalStateError, TimeoutError) as error:
-                log.warning("position_not_set_back", partition=partition.partition, error=repr(error))
+                consumer.seek(tp, answer.next_offset)
+            except IllegalStateError:
+                continue  # it is not ours any more
+            self._positions[tp] = answer.next_offset
+            if answer.items:
+                polled.items += answer.items
+                polled.offsets[tp] = answer.next_offset
+            self._by_hand |= any(isinstance(item, DeadLetter) for item in answer.items)
+        return polled
+
+    async def _read_on(self, consumer: AIOKafkaConsumer, tp: TopicPartition) -> Stretch:
+        async with asyncio.timeout(COMMIT_SECONDS):
+            position = self._positions.get(tp)
+            if position is None:
+                position = await consumer.committed(tp)
+            if position is None:
+                position = (await consumer.beginning_offsets([tp]))[tp]
+            return await read_by_hand(consumer, tp, position, self._settings.batch_max)
 
     def _build(self) -> AIOKafkaConsumer:
-        kafka = self._settings.kafka
         return AIOKafkaConsumer(
-            bootstrap_servers=kafka.bootstrap_servers,
+            **self._options,
             group_id=self._group,
-            client_id=self._group,
-            group_instance_id=self._settings.participant.instance,
+            group_instance_id=self._settings.instance,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             isolation_level="read_committed",
-            fetch_max_wait_ms=kafka.fetch_max_wait_ms,
-            session_timeout_ms=kafka.session_timeout_ms,
-            heartbeat_interval_ms=min(1_000, kafka.session_timeout_ms // 3),
+            fetch_max_wait_ms=self._settings.fetch_max_wait_ms,
+            session_timeout_ms=self._settings.session_timeout_ms,
+            heartbeat_interval_ms=min(1_000, self._settings.session_timeout_ms // 3),
             rebalance_timeout_ms=60_000,
             max_poll_interval_ms=86_400_000,
-            request_timeout_ms=10_000,
-            metadata_max_age_ms=30_000,
         )
 
 

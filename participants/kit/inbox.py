@@ -25,7 +25,10 @@ class Record(Protocol):
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
-    """A record that is no command: raw, cut to 64 KiB, with a reason word of the wire contract."""
+    """A record that is no command: raw, cut to 64 KiB, with a reason word of the wire contract.
+
+    Records that cannot even be decoded have the reason `corrupt`; one letter may stand for a range of them.
+    """
 
     topic: str
     partition: int
@@ -51,11 +54,11 @@ def read(record: Record) -> InboundCommand | DeadLetter:
             detail=f"{place}{refusal.detail}",
             key=record.key[:RAW_BYTES_MAX] if record.key is not None else None,
             value=record.value[:RAW_BYTES_MAX] if record.value is not None else None,
-            headers=_printable(record.headers),
+            headers=printable(record.headers),
         )
 
 
-def _printable(headers: tuple[tuple[str, bytes], ...]) -> str:
+def printable(headers: tuple[tuple[str, bytes], ...]) -> str:
     """Write headers from anywhere as JSON that Postgres text can hold."""
     pairs = [
         (name[:200].encode(errors="replace").decode(), (value or b"")[:1_000].decode(errors="replace"))

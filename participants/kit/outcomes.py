@@ -16,9 +16,9 @@ class Effect(StrEnum):
 class Refused(Exception):
     """No, and asking again will not help: `code` is for machines, `message` for people.
 
-    Raised, it rolls back what the handler wrote. Returned, it keeps what the handler wrote, and costs less:
-    return it when nothing was written or when the refusal itself leaves a trace.
-    For an action it is remembered; for a compensation it is not, so that a later attempt may succeed.
+    Raised, it rolls back what the handler wrote. Returned for an action, it keeps what the handler wrote, and costs
+    less: return it when nothing was written or when the refusal itself leaves a trace. It is remembered.
+    Of a compensation it is rolled back, raised or returned, and not remembered, so that a later attempt may succeed.
     """
 
     retryable = False

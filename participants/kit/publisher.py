@@ -14,8 +14,9 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from participants.kit.clients import stop_client
+from participants.kit.clients import client_options, stop_client
 from participants.kit.replies import Outgoing
+from participants.kit.settings import KafkaSettings
 
 log = structlog.get_logger()
 
@@ -27,23 +28,15 @@ ACKNOWLEDGE_SECONDS: Final = 10.0
 class Publisher:
     """Publishes replies to the topic and partition that their commands named."""
 
-    def __init__(self, bootstrap_servers: str, client_id: str) -> None:
-        self._bootstrap_servers = bootstrap_servers
-        self._client_id = client_id
+    def __init__(self, kafka: KafkaSettings, client_id: str) -> None:
+        self._options = client_options(kafka, client_id)
         self._producer: AIOKafkaProducer | None = None
         self._rebuilding = asyncio.Lock()
 
     async def start(self) -> None:
         """Connect; wait for Kafka, and say so, while it is not there."""
         while self._producer is None:
-            producer = AIOKafkaProducer(
-                bootstrap_servers=self._bootstrap_servers,
-                client_id=self._client_id,
-                enable_idempotence=True,
-                max_batch_size=BATCH_BYTES_MAX,
-                request_timeout_ms=10_000,
-                metadata_max_age_ms=30_000,
-            )
+            producer = AIOKafkaProducer(**self._options, enable_idempotence=True, max_batch_size=BATCH_BYTES_MAX)
             try:
                 await producer.start()
             except (KafkaError, OSError) as error:

@@ -24,14 +24,14 @@ from aiokafka import TopicPartition
 
 from coordinator.wire.inbound import InboundCommand
 from participants.kit import logs
-from participants.kit.consumer import Consumer, Records
+from participants.kit.consumer import Consumer, Polled
 from participants.kit.database import UNREACHABLE, Database, InstanceTaken, create_tables, hold_instance
 from participants.kit.faults import crash
 from participants.kit.inbox import DeadLetter, read
 from participants.kit.outbox import Outbox
 from participants.kit.participant import Participant
 from participants.kit.publisher import Publisher
-from participants.kit.settings import Settings
+from participants.kit.settings import Settings, SettingsWrong, read_settings
 from participants.kit.statements import statement
 from participants.kit.work import Batch, Worker
 
@@ -57,7 +57,7 @@ class Runner:
         self._instance = settings.participant.instance
         self._hot = Database(settings.database.url, participant.name)
         self._cold = Database(settings.database.url, participant.name)
-        self._publisher = Publisher(settings.kafka.bootstrap_servers, f"{settings.topic_prefix}{participant.name}")
+        self._publisher = Publisher(settings.kafka, f"{settings.topic_prefix}{participant.name}")
         self._outbox = Outbox(self._publisher, self._cold, settings.participant.publications_max)
         self._worker = Worker(participant, self._hot)
         self._consumer = Consumer(settings, participant.name, self._on_assigned, self._on_revoked)
@@ -103,10 +103,10 @@ class Runner:
         ]
         try:
             while not self.stop.is_set():
-                records = await self._consumer.poll()
-                if records:
+                polled = await self._consumer.poll()
+                if polled.items:
                     async with self._busy:
-                        await self._do(records)
+                        await self._do(polled)
                 elif self._is_broken:
                     await self._rebuild()
         finally:
@@ -116,6 +116,8 @@ class Runner:
 
     async def _watch(self) -> None:
         self._is_broken = self._consumer.is_broken()
+        if not self._is_broken:
+            await self._consumer.look_around()
 
     async def _rebuild(self) -> None:
         log.error("consumer_rebuilt")
@@ -123,28 +125,27 @@ class Runner:
         await self._consumer.stop()
         await self._consumer.start(self.stop)
 
-    async def _do(self, records: Records) -> None:
-        batch = self._batch(records)
+    async def _do(self, polled: Polled) -> None:
+        batch = self._batch(polled)
         await self._worker.work(batch)
         self._outbox.forget(batch.acknowledged)
         if batch.crash == "after_commit":
             crash()
         task = await self._outbox.send(batch.outgoing, batch.crash)
-        self._published.append(({tp: some[-1].offset + 1 for tp, some in records.items()}, task))
+        self._published.append((polled.offsets, task))
         self._batches_seen += 1
         self.counts["commands"] += len(batch.commands)
         self.counts["replies"] += len(batch.outgoing)
 
-    def _batch(self, records: Records) -> Batch:
+    def _batch(self, polled: Polled) -> Batch:
         commands: list[InboundCommand] = []
         rejected: list[DeadLetter] = []
-        for some in records.values():
-            for record in some:
-                item = read(record)
-                if isinstance(item, DeadLetter):
-                    rejected.append(item)
-                else:
-                    commands.append(item)
+        for one in polled.items:
+            item = one if isinstance(one, DeadLetter) else read(one)
+            if isinstance(item, DeadLetter):
+                rejected.append(item)
+            else:
+                commands.append(item)
         if rejected:
             self.counts["dead_letters"] += len(rejected)
             first = rejected[0]
@@ -219,16 +220,23 @@ def main(participant: Participant, arguments: Sequence[str] | None = None) -> No
     parser.add_argument("--ready-file", type=Path, help="written when the first assignment is there")
     parser.add_argument("--instance", help="stable name within the group: a restart takes its place at once")
     options = parser.parse_args(arguments)
-    settings = Settings()
+    try:
+        _run(participant, options)
+    except SettingsWrong as wrong:
+        print(wrong, file=sys.stderr)  # noqa: T201 (a person reads this, before there is anything to log)
+        sys.exit(2)
+    except InstanceTaken as taken:
+        sys.exit(str(taken))
+
+
+def _run(participant: Participant, options: argparse.Namespace) -> None:
+    settings = read_settings()
     if options.instance:
         mine = settings.participant.model_copy(update={"instance": options.instance})
         settings = settings.model_copy(update={"participant": mine})
     logs.configure(participant.name)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        try:
-            runner.run(_serve(participant, settings, options.ready_file))
-        except InstanceTaken as taken:
-            sys.exit(str(taken))
+        runner.run(_serve(participant, settings, options.ready_file))
 
 
 async def _serve(participant: Participant, settings: Settings, ready_file: Path | None) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import structlog
 
 from coordinator.wire.inbound import InboundCommand
+from coordinator.wire.messages import Compensation
 from participants.kit.database import AGAIN, ConnectionLost
 from participants.kit.duties import Prepared, prepare
 from participants.kit.outcomes import Refused, Retry
@@ -29,7 +30,7 @@ async def run_swiftly(handler: Handler, group: Sequence[InboundCommand], connect
     except Exception as error:
         _raise_if_lost(connection, error)
         raise NeedsCare from error
-    if any(isinstance(outcome, Retry) for outcome in prepared):
+    if any(_undoes_writes(inbound, outcome) for inbound, outcome in zip(group, prepared, strict=True)):
         raise NeedsCare
     return prepared
 
@@ -49,7 +50,7 @@ async def _run_one(handler: Handler, inbound: InboundCommand, connection: Connec
         async with connection.transaction():
             (outcome,) = await handler.run([inbound.command], connection)
             prepared = prepare(inbound, outcome)
-            if isinstance(prepared, Retry):
+            if isinstance(prepared, Refused | Retry) and _undoes_writes(inbound, prepared):
                 raise prepared  # noqa: TRY301 (leaving the block by an exception is what rolls back)
     except (Refused, Retry) as answer:
         return answer
@@ -61,6 +62,16 @@ async def _run_one(handler: Handler, inbound: InboundCommand, connection: Connec
         _raise_if_lost(connection, error)
         return internal(inbound, error)
     return prepared
+
+
+def _undoes_writes(inbound: InboundCommand, outcome: Prepared) -> bool:
+    """Say whether an answer that was returned takes back what the handler wrote, as one that is raised does.
+
+    A failure that is not remembered leaves nothing behind, and of a compensation no failure is.
+    """
+    if isinstance(outcome, Refused):
+        return isinstance(inbound.command, Compensation)
+    return isinstance(outcome, Retry)
 
 
 def _raise_if_lost(connection: Connection, error: Exception) -> None:

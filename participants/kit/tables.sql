@@ -33,7 +33,8 @@ create table if not exists kit_outbox (
 -- Rows live for milliseconds: vacuum by count, since a share of nearly nothing means nothing.
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000);
 
--- Records that are no commands: raw, with the reason. Their offsets went on.
+-- Records that are no commands, or that cannot even be decoded (one row may stand for a range of them): raw, with the
+-- reason. Their offsets went on.
 create table if not exists kit_dead_letter (
     topic       text not null,
     part        integer not null,

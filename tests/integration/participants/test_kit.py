@@ -64,6 +64,9 @@ def scribe(folder: Path) -> Participant:
 
     @participant.compensates("Undo")
     async def undo(command: Compensation, connection: Connection) -> Outcome:
+        if command.original_payload.get("undo") == "return Refused" and command.attempt == 1:
+            await connection.execute("insert into writes values ($1, 'half undone')", command.saga_id)
+            return Refused("no", "not like this")
         if command.attempt == 1:
             raise ConnectionError("the printer is off")
         deleted = await connection.execute("delete from writes where saga_id = $1", command.saga_id)
@@ -146,6 +149,21 @@ async def test_failed_compensation_is_tried_again(desk: Office) -> None:
     done = (await desk.exchange.reply(one.undo_id, 2)).message
     assert isinstance(done, CompensationCompleted)
     assert done.effect == "undone"
+    assert await _writes(desk, one) == 0
+
+
+async def test_refused_compensation_leaves_nothing_behind(desk: Office) -> None:
+    """A compensation that writes and then returns a refusal is rolled back, and its second attempt undoes."""
+    one = step("scribe", then="work", undo="return Refused")
+    await desk.exchange.act(one)
+    await desk.exchange.reply(one.action_id)
+    await desk.exchange.undo(one, 1)
+    message = (await desk.exchange.reply(one.undo_id)).message
+    assert isinstance(message, CompensationFailed)
+    assert (message.error.code, message.error.retryable) == ("no", False)
+    assert await _writes(desk, one) == 1
+    await desk.exchange.undo(one, 2)
+    assert isinstance((await desk.exchange.reply(one.undo_id, 2)).message, CompensationCompleted)
     assert await _writes(desk, one) == 0
 
 
