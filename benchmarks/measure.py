@@ -19,7 +19,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _OWN, _REAPED = slice(11, 13), slice(13, 15)  # of /proc/<pid>/stat behind the name: user and system time
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy: this machine asks itself
 MEGABYTE = 1024 * 1024
+REBALANCES = "saga_rebalances_total"
 
 
 def cpu_seconds(pid: int) -> float:
@@ -99,17 +101,21 @@ async def read_postgres(connection: asyncpg.Connection[asyncpg.Record]) -> Postg
 
 
 class Counters(msgspec.Struct):
-    """What the coordinator has counted so far; `rebalances` is None where it does not say."""
+    """What the coordinator has counted so far; the naive variant counts nothing."""
 
     statements: float = 0.0
     statement_s: float = 0.0
     transitions: float = 0.0
-    rebalances: float | None = None
+    rebalances: float = 0.0
+
+
+class Uncounted(RuntimeError):
+    """A coordinator does not count what a measurement must know."""
 
 
 def read_counters(port: int) -> Counters:
-    """Scrape a coordinator's /metrics on this machine."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+    """Scrape a coordinator's /metrics on this machine; raises Uncounted when it shows no rebalances."""
+    with _DIRECT.open(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
         text = answer.read().decode()
     found = {
         sample.name: sample.value
@@ -117,11 +123,13 @@ def read_counters(port: int) -> Counters:
         for sample in family.samples
         if not sample.labels
     }
+    if REBALANCES not in found:
+        raise Uncounted(f"the coordinator exports no {REBALANCES}: nobody would know that its figures were disturbed")
     return Counters(
         found.get("saga_statement_seconds_count", 0.0),
         found.get("saga_statement_seconds_sum", 0.0),
         found.get("saga_batch_transitions_sum", 0.0),
-        found.get("saga_rebalances_total", found.get("saga_rebalances")),
+        found[REBALANCES],
     )
 
 

@@ -15,7 +15,8 @@ from benchmarks.stages import Figures
 RESULTS = Path(__file__).parent / "RESULTS.md"
 HEADING = """# What `python -m benchmarks --record` found
 
-Each entry is one full run: the machine, then the JSON line. The targets are in `benchmarks/report.py`.
+Each entry is one full run: the machine, the targets that were missed, then the JSON line. The targets are in
+`benchmarks/report.py`.
 """
 
 
@@ -30,6 +31,11 @@ class Target(msgspec.Struct, frozen=True):
     def met(self, found: float) -> bool:
         """Whether a figure is as good as it has to be."""
         return found >= self.value if self.at_least else found <= self.value
+
+    @property
+    def wanted(self) -> str:
+        """The bound, with its direction."""
+        return f"{'>=' if self.at_least else '<='} {_number(self.value)}"
 
 
 TARGETS = (
@@ -70,8 +76,7 @@ def table(figures: Figures) -> str:
         found = _find(figures, target.figure)
         shown = "-" if found is None else _number(found)
         verdict = "not measured" if found is None else "met" if target.met(found) else "MISSED"
-        sign = ">=" if target.at_least else "<="
-        lines.append(f"{target.words:<56}{shown:>12}{sign + ' ' + _number(target.value):>12}  {verdict}")
+        lines.append(f"{target.words:<56}{shown:>12}{target.wanted:>12}  {verdict}")
     shown_already = {target.figure.partition(".")[0] for target in TARGETS} - {"cpu_us_per_saga"}
     for name, value in figures.items():
         if name not in shown_already:
@@ -84,14 +89,27 @@ def json_line(figures: Figures) -> str:
     return json.dumps(figures, separators=(", ", ": "))
 
 
+def shortfalls(figures: Figures) -> str:
+    """The targets that were missed, each by name with what was found and wanted, and those that nobody measured."""
+    found = {target.figure: _find(figures, target.figure) for target in TARGETS}
+    missed = [
+        f"- missed: {target.words} (`{target.figure}`): found {_number(value)}, wanted {target.wanted}"
+        for target in TARGETS
+        if (value := found[target.figure]) is not None and not target.met(value)
+    ]
+    unknown = [f"`{target.figure}`" for target in TARGETS if found[target.figure] is None]
+    lines = missed or ["- missed: none of those that were measured"]
+    return "\n".join(lines + ([f"- not measured: {', '.join(unknown)}"] if unknown else []))
+
+
 def record(figures: Figures) -> None:
-    """Append the run to RESULTS.md."""
+    """Append the run to RESULTS.md: the machine, the targets that were missed, the JSON line."""
     machine = ", ".join(f"{name} {value}" for name, value in figures.get("machine", {}).items())
     if not RESULTS.exists():
         RESULTS.write_text(HEADING)
     today = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     with RESULTS.open("a") as file:
-        file.write(f"\n## {today}\n\n{machine}\n\n```json\n{json_line(figures)}\n```\n")
+        file.write(f"\n## {today}\n\n{machine}\n\n{shortfalls(figures)}\n\n```json\n{json_line(figures)}\n```\n")
 
 
 def _find(figures: Figures, name: str) -> float | None:

@@ -42,10 +42,9 @@ async def measure_run(bench: Bench, driver: Driver, sagas: Sagas) -> Run:
     statements = counters_after.statements - counters.statements
     updates = postgres_after.updates - postgres.updates
     # A new epoch of a partition is a take-over that Postgres knows of; the client's count sees the harmless ones too.
-    rebalances = postgres_after.epochs - postgres.epochs
-    if counters.rebalances is not None and counters_after.rebalances is not None:
-        rebalances = max(rebalances, int(counters_after.rebalances - counters.rebalances))
-    bench.rebalances += rebalances
+    epochs = postgres_after.epochs - postgres.epochs
+    rebalances = max(epochs, int(counters_after.rebalances - counters.rebalances))
+    bench.count_rebalances(rebalances)
     return Run(
         sagas=sagas.count,
         seconds=seconds,

@@ -44,7 +44,7 @@ class Bench:
         self.port = 0
         self.participants: list[Child] = []
         self._sites: list[Site] = []
-        self.rebalances = 0  # during all measured runs; there must be none
+        self.rebalances: int | None = None  # during the coordinator's measured runs; None before the first one
         self.broker_pid = measure.listener(stack.kafka.bootstrap_servers)
         self.postgres_pid = asyncio.run(measure.postmaster(stack.postgres.admin_url))
 
@@ -93,6 +93,14 @@ class Bench:
         )
         ready = http_ok(f"http://127.0.0.1:{self.port}/readyz")
         self.coordinator.wait_until(ready, timeout_s=READY_S, what="ready")
+        # It shows its counters now and then: its first assignment must not look like a rebalance of the first run.
+        self.coordinator.wait_until(self._has_counted, timeout_s=READY_S, what="showing that it has joined its group")
+
+    def _has_counted(self) -> bool:
+        try:
+            return measure.read_counters(self.port).rebalances >= 1
+        except measure.Uncounted:
+            return True  # whoever measures will say so
 
     @property
     def coordinator_pid(self) -> int:
@@ -139,6 +147,11 @@ class Bench:
             "naive", "-m", naive.__name__, environment=self._environment(site)
         )
         self.coordinator.wait_for_line(naive.READY, timeout_s=READY_S)
+
+    def count_rebalances(self, number: int) -> None:
+        """Add what a measured run of the coordinator saw; there must be none. The naive variant counts nothing."""
+        if self.port:
+            self.rebalances = (self.rebalances or 0) + number
 
     def check_alive(self) -> None:
         """Raise with the end of its log when a process of the measurement has ended."""

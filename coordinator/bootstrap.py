@@ -52,7 +52,6 @@ Role = Literal["api", "engine", "all"]
 RETRY_S = 0.5
 SAY_EVERY = 10  # tries between two lines that say what is waited for
 STOP_S = 20.0
-UPKEEP_S = 2.0
 T = TypeVar("T")
 
 
@@ -208,9 +207,17 @@ class Coordinator:
         )
         engine = self._engine = Engine(self._store, bus, inbox, self._clock, self._chance, parts)
         self._checks.append(("partitions", lambda: _owns(engine)))
-        upkeep = Upkeep(self._store, bus, topology, self._registry, self._metrics, lambda: 0 in engine.ownership.owned)
+        upkeep = Upkeep(
+            self._store,
+            bus,
+            topology,
+            self._registry,
+            self._metrics,
+            lambda: 0 in engine.ownership.owned,
+            settings.database.log_retention_days,
+        )
         await self._patiently("the log's days", upkeep.make_log_days)
-        beside = [asyncio.create_task(self._keep_up(upkeep))]
+        beside = [asyncio.create_task(upkeep.run(self._stopping))]
         if self._role == "all":
             beside.append(asyncio.create_task(self._serve_api(bus, topology, engine.relay, engine.now)))
         if self._stopping.is_set():
@@ -222,16 +229,6 @@ class Coordinator:
         finally:
             self._stopping.set()
             await asyncio.gather(*beside)
-
-    async def _keep_up(self, upkeep: Upkeep) -> None:
-        while not self._stopping.is_set():
-            try:
-                published = await upkeep.run_once()
-            except Unavailable as error:
-                published = 0
-                log.info("upkeep_postponed", reason=str(error))
-            if not published:
-                await self._rest(UPKEEP_S)
 
     def _lifecycle(self, bus: Publisher, topology: Topology) -> Lifecycle | None:
         if not self._settings.events.enabled:

@@ -55,7 +55,13 @@ def topics() -> None:
 @app.command()
 def definitions() -> None:
     """List the saga definitions with their steps."""
-    for definition in load_definitions(_settings().definitions):
+    settings = _settings()
+    try:
+        found = load_definitions(settings.definitions)
+    except ConfigurationError as error:
+        _end(error, WRONG_SETTING)
+        raise
+    for definition in found:
         typer.echo(f"{definition.name} version {definition.version}")
         for step in definition.steps:
             undo = step.compensation or "-"

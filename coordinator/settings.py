@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import difflib
+import ipaddress
+import os
+import re
 import socket
+import ssl
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from coordinator.errors import ConfigurationError
+
+PREFIX = "SAGA_"
+# Not ours, but often in the same environment: participants, tests, the compose file's tag, Debezium's connector.
+_OTHERS = ("SAGA_PARTICIPANT__", "SAGA_TEST_", "SAGA_TAG", "SAGA_CDC_")
+_ADDRESS = re.compile(r"(?:\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?", re.ASCII)
 
 
 class KafkaSettings(BaseModel):
@@ -19,8 +31,8 @@ class KafkaSettings(BaseModel):
     bootstrap_servers: str = "127.0.0.1:9092"
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
-    username: str | None = None
-    password: SecretStr | None = None
+    username: Annotated[str | None, Field(validate_default=True)] = None
+    password: Annotated[SecretStr | None, Field(validate_default=True)] = None
     ca_file: str | None = None
     group_id: str = "saga-coordinator"
     instance_id: str | None = None
@@ -31,6 +43,33 @@ class KafkaSettings(BaseModel):
     replication: Annotated[int, Field(ge=1, le=9)] = 1
     retention_hours: Annotated[int, Field(ge=1, le=24 * 365)] = 7 * 24
 
+    @field_validator("bootstrap_servers")
+    @classmethod
+    def _are_addresses(cls, value: str) -> str:
+        for address in value.split(","):
+            if not _is_address(address.strip()):
+                raise ValueError(f"{address!r} is no address like host:9092")
+        return value
+
+    @field_validator("username", "password")
+    @classmethod
+    def _is_there_for_sasl(cls, value: str | SecretStr | None, info: ValidationInfo) -> str | SecretStr | None:
+        protocol = info.data.get("security_protocol", "")
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if protocol.startswith("SASL") and not text:
+            raise ValueError(f"SAGA_KAFKA__SECURITY_PROTOCOL={protocol} needs it")
+        return value
+
+    @field_validator("ca_file")
+    @classmethod
+    def _can_be_read(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                ssl.create_default_context(cafile=value)
+            except OSError as error:
+                raise ValueError(f"{value} holds no certificates that can be read: {error}") from error
+        return value
+
 
 class DatabaseSettings(BaseModel):
     """How to reach Postgres."""
@@ -39,6 +78,7 @@ class DatabaseSettings(BaseModel):
 
     url: SecretStr = SecretStr("postgresql://127.0.0.1:5432/saga")
     pool_max: Annotated[int, Field(ge=1, le=200)] = 8
+    log_retention_days: Annotated[int, Field(ge=1, le=3650)] = 90
 
 
 class ApiSettings(BaseModel):
@@ -78,7 +118,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="SAGA_", env_nested_delimiter="__", frozen=True, extra="forbid")
 
     topic_prefix: Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,100}$")] = "saga."
-    definitions: str = "sagas:definitions"
+    definitions: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*(:[A-Za-z_]\w*)?$")] = "sagas:definitions"
     instance: Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,100}$")] = Field(
         default_factory=lambda: socket.gethostname()[:100] or "coordinator"
     )
@@ -91,12 +131,70 @@ class Settings(BaseSettings):
 
 def read_settings() -> Settings:
     """Read the environment; raises ConfigurationError that names every wrong setting."""
+    wrong = [f"{name}: {reason}" for name, reason in _unknown(os.environ)]
     try:
-        return Settings()
+        settings = Settings()
     except ValidationError as error:
-        wrong = "; ".join(
-            f"{'__'.join(str(part) for part in ('SAGA', *problem['loc'])).upper().replace('SAGA__', 'SAGA_', 1)}:"
-            f" {problem['msg']}"
+        wrong += [
+            f"{_variable(problem['loc'])}: {problem['msg'].removeprefix('Value error, ')}"
             for problem in error.errors(include_input=False, include_url=False)
-        )
-        raise ConfigurationError(f"wrong settings: {wrong}") from None
+        ]
+    except SettingsError as error:
+        wrong.append(_not_a_group(str(error)))
+    if wrong:
+        raise ConfigurationError(f"wrong settings: {'; '.join(wrong)}")
+    return settings
+
+
+def _variable(location: tuple[int | str, ...]) -> str:
+    """The variable that a place in the settings is read from."""
+    return PREFIX + "__".join(str(part) for part in location).upper()
+
+
+def _not_a_group(said: str) -> str:
+    """Say which variable is set as if it were one setting, where it stands for several."""
+    found = re.search(r'field "(\w+)"', said)
+    group = _variable((found[1] if found else said,))
+    return f"{group}: stands for several settings, set them one by one: {', '.join(_names(group))}"
+
+
+def _names(beginning: str = PREFIX) -> list[str]:
+    """The names of all settings that begin so."""
+    found = []
+    for name, field in Settings.model_fields.items():
+        group = field.annotation
+        inner = group.model_fields if isinstance(group, type) and issubclass(group, BaseModel) else None
+        found += [_variable((name,))] if inner is None else [_variable((name, each)) for each in inner]
+    return [name for name in found if name.startswith(beginning)]
+
+
+def _unknown(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Find what nobody reads, which is nearly always a slip of the pen; names inside a group pydantic finds."""
+    known = _names()
+    groups = {name.partition("__")[0] for name in known if "__" in name}
+    services = tuple(_of_services(environment))
+    for name in sorted(environment):
+        upper = name.upper()
+        if not upper.startswith(PREFIX) or upper.startswith((*_OTHERS, *services)):
+            continue
+        if upper not in known and upper.partition("__")[0] not in groups:
+            close = difflib.get_close_matches(upper, known, n=1)
+            yield name, "there is no such setting" + (f"; is {close[0]} meant?" if close else "")
+
+
+def _of_services(environment: Mapping[str, str]) -> Iterator[str]:
+    """The beginnings of what Kubernetes sets in every container once a service is called saga-something."""
+    for name in environment:
+        service = name.removesuffix("_SERVICE_HOST")
+        if service != name and f"{service}_SERVICE_PORT" in environment:
+            yield f"{service}_SERVICE_"
+            yield f"{service}_PORT"
+
+
+def _is_address(text: str) -> bool:
+    """Whether the Kafka client can make a host and a port of this."""
+    with contextlib.suppress(ValueError):
+        ipaddress.ip_address(text)
+        return True
+    found = _ADDRESS.fullmatch(text)
+    return found is not None and (found[1] is None or 0 < int(found[1]) < 65536)

@@ -35,4 +35,13 @@ fi
 
 echo "setup: installing $(grep -c '^[a-z0-9].*==' "$requirements") pinned packages into $folder (a minute or so, once)"
 "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$requirements"
+
+# The command `saga` works on the sources in place: an editable install would need a build backend, this needs nothing.
+project=$(cd "$(dirname "$0")/.." && pwd)
+bin=$(cd "$folder/bin" && pwd)
+cat >"$bin/saga" <<END
+#!/bin/sh
+PYTHONPATH="$project\${PYTHONPATH:+:\$PYTHONPATH}" exec "$bin/python" -m coordinator "\$@"
+END
+chmod 755 "$bin/saga"
 echo "setup: done"

@@ -16,7 +16,7 @@ from coordinator.api import documents
 from coordinator.api.bodies import Limits
 from coordinator.api.health import Check, ReadinessProbe
 from coordinator.api.middleware import Guard, request_id_of
-from coordinator.api.problems import RequestRefused, respond
+from coordinator.api.problems import RequestRefused, respond, starting
 from coordinator.api.sagas import add_saga_routes
 from coordinator.engine.registry import Registry
 from coordinator.errors import SagaError
@@ -25,6 +25,7 @@ from coordinator.store.reads import SagaReads
 
 _DESCRIPTION = "Starts sagas, shows them, and lets suspended ones go on. Every error is application/problem+json."
 _KINDS = {404: "not-found", 405: "method-not-allowed"}
+_ANY_METHOD = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
 class ApiParts(msgspec.Struct, frozen=True):
@@ -42,6 +43,17 @@ def create_app(parts: ApiParts) -> FastAPI:
     """Build the app of a process that serves clients."""
     app = create_health_app(parts.metrics, parts.checks)
     add_saga_routes(app, parts.service, parts.reads, parts.registry, parts.limits)
+    return app
+
+
+def create_waiting_app(metrics: CollectorRegistry, checks: Sequence[Check], waited_for: Callable[[], str]) -> FastAPI:
+    """Build the app of a process that will serve clients: until then /v1 is 503, and says what is waited for."""
+    app = create_health_app(metrics, checks)
+
+    async def not_yet(request: Request) -> Response:
+        return respond(starting(waited_for()), request_id_of(request.scope))
+
+    app.add_route("/v1/{rest:path}", not_yet, methods=_ANY_METHOD, include_in_schema=False)
     return app
 
 

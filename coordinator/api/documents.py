@@ -85,7 +85,7 @@ _ORDER = {
         "order_id": "order-1001",
         "customer_id": "customer-7",
         "email": "ada@example.org",
-        "items": [{"sku": "teapot", "quantity": 1}],
+        "items": [{"sku": "sku-book", "quantity": 1}],
         "amount_cents": 4200,
         "currency": "EUR",
         "card": {"token": "tok_visa"},

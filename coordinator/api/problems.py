@@ -66,6 +66,11 @@ def invalid(fault: Fault, *, status: int = 422) -> RequestRefused:
     return RequestRefused(status, "invalid-input", fault.detail, [fault])
 
 
+def starting(what: str) -> RequestRefused:
+    """Refuse a request because this process still waits for `what`; that must name no address of ours."""
+    return RequestRefused(503, "unavailable", f"this process is starting and waits for {what}; ask again")
+
+
 def problem_of(error: SagaError, request_id: str) -> tuple[Problem, dict[str, Any]]:
     """Describe an error of ours; the second answer are the further members."""
     if isinstance(error, CallerError):
@@ -77,7 +82,9 @@ def problem_of(error: SagaError, request_id: str) -> tuple[Problem, dict[str, An
     faults: Sequence[Fault] = getattr(error, "errors", ())
     if isinstance(error, InvalidInput):
         faults = [Fault(str(error), error.pointer)]
-    detail = "Kafka or Postgres is away for now; ask again with the same request" if status == 503 else str(error)
+    # What Unavailable says names addresses of ours.
+    is_away = isinstance(error, Unavailable)
+    detail = "Kafka or Postgres is away for now; ask again with the same request" if is_away else str(error)
     return _problem(status, kind, detail, request_id, faults), getattr(error, "members", {})
 
 

@@ -6,7 +6,7 @@ disagrees or could not be started, 2 a wrong option, 130 interrupted.
 
     STORY=order   one group of stories (now there is one); `all` is the default
     ORDERS=40     how many good orders there are beside the special ones
-    KEEP=1        stay up afterwards, and print what to try
+    KEEP=1        stay up afterwards, on port 8080 if that is free, and print what to try
     BROKER=jvm|docker|memory|external   DATABASE=wheel|system|docker|external
 """
 
@@ -27,7 +27,7 @@ from deploy.demo.hints import hints
 from deploy.demo.options import Options, WrongOption
 from deploy.demo.play import Play, Report
 from deploy.demo.screen import screen_for, show_findings
-from deploy.demo.site import Site
+from deploy.demo.site import Site, usual_port
 from deploy.demo.stories import order_stories
 from deploy.local.choice import LocalStackError
 from deploy.local.stack import LocalStack
@@ -63,7 +63,7 @@ def _run(options: Options, console: Console) -> int:
 
     say("setting up: Kafka, Postgres, the coordinator and four participants")
     with LocalStack(say=say) as stack:
-        site = Site(stack)
+        site = Site(stack, usual_port() if options.keep else None)
         try:
             site.set_up(say)
             report = _play(site, options, console)

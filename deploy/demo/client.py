@@ -11,7 +11,7 @@ from deploy.demo.judging import Seen
 from deploy.demo.stories import DEFINITION, Order
 
 TIMEOUT_S: Final = 10.0
-CONFLICT: Final = 409
+HAS_MOVED: Final = (409, 412)  # not suspended any more; at another version than was seen
 UNDONE: Final = "CompensationCompleted"  # the log's word for an undo that was acknowledged
 
 
@@ -76,7 +76,7 @@ class Api:
         except httpx.HTTPError as error:
             raise ApiRefused(f"{method} {path} was not answered: {error!r}") from error
         if not answer.is_success:
-            refusal = Moved if answer.status_code == CONFLICT else ApiRefused
+            refusal = Moved if answer.status_code in HAS_MOVED else ApiRefused
             raise refusal(f"{method} {path} was answered {answer.status_code}: {answer.text[:500]}")
         return answer.json()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import socket
 import subprocess
 from typing import Final
 
@@ -19,6 +20,7 @@ from deploy.local.waiting import run_async
 REPLIES_PARTITIONS: Final = 16
 COMMANDS_PARTITIONS: Final = 8
 EVENTS_PARTITIONS: Final = 8
+USUAL_PORT: Final = 8080
 READY_S: Final = 60.0
 TAIL_LINES: Final = 20
 MODULE: Final = "deploy.demo.definitions:definitions"
@@ -27,13 +29,13 @@ MODULE: Final = "deploy.demo.definitions:definitions"
 class Site:
     """Everything of the demo that runs; `set_up` starts it, the stack's end ends it."""
 
-    def __init__(self, stack: LocalStack) -> None:
+    def __init__(self, stack: LocalStack, port: int | None = None) -> None:
         self.stack = stack
         # A server of somebody else may hold other things, or another demo: names of our own keep out of their way.
         mark = secrets.token_hex(4)
         self.topic_prefix = f"saga-demo-{mark}." if stack.kafka.kind == "external" else "saga."
         self._database = f"saga_demo_{mark}" if stack.postgres.kind == "external" else "saga_demo"
-        self.port = free_port()
+        self.port = port or free_port()
         self._children: list[Child] = []
 
     @property
@@ -112,6 +114,15 @@ class Site:
 
     def _start(self, name: str, *arguments: str) -> Child:
         return self.stack.processes.python(name, *arguments, environment=self.environment)
+
+
+def usual_port() -> int | None:
+    """The port that the coordinator has by default, and the README's lines use; None when somebody has it."""
+    with socket.socket() as probe, contextlib.suppress(OSError):
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", USUAL_PORT))
+        return USUAL_PORT
+    return None
 
 
 def _finish(child: Child) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import httpx
+import pytest
 from fastapi import FastAPI, Request
 from prometheus_client import CollectorRegistry
 
-from coordinator.api.app import create_health_app
+from coordinator.api.app import create_health_app, create_waiting_app
 from coordinator.errors import InvariantError, Unavailable
 
 
@@ -59,6 +60,30 @@ async def test_a_process_that_is_not_ready_says_so() -> None:
         ready = await client.get("/readyz")
         assert (ready.status_code, ready.json()["checks"]) == (503, {"started": "waiting for Postgres"})
         assert (await client.get("/livez")).status_code == 200
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"])
+@pytest.mark.parametrize("path", ["/v1/sagas", "/v1/sagas:bulk", "/v1/sagas/01890a5d/retry", "/v1/anything"])
+async def test_who_comes_too_early_is_asked_to_come_again(method: str, path: str) -> None:
+    """Until the API is there each request to it gets 503, when to come back, and what is waited for at that moment."""
+    missing = ["Postgres", "the topics"]
+    app = create_waiting_app(CollectorRegistry(), [], lambda: missing[0])
+    async with _client(app) as client:
+        for _ in range(2):
+            answer = await client.request(method, path)
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+            assert answer.headers["content-type"] == "application/problem+json"
+            if method != "HEAD":
+                assert answer.json()["type"] == "urn:saga-coordinator:problem:unavailable"
+                assert f"waits for {missing[0]};" in answer.json()["detail"]
+            missing.reverse()
+        assert (await client.get("/livez")).status_code == 200
+        assert (await client.get("/nothing-of-ours")).status_code == 404
+
+
+async def test_an_engine_has_no_api_to_wait_for() -> None:
+    """A process that will never answer the REST API says 404 from the start: nobody should ask it again."""
+    async with _client(create_health_app(CollectorRegistry(), [])) as client:
         assert (await client.get("/v1/sagas")).status_code == 404
 
 

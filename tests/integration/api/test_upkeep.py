@@ -1,0 +1,138 @@
+"""The chores beside an engine, on a real database: what only one process may show, and that nothing ends them."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Callable, Sequence
+
+import asyncpg
+import pytest
+
+from coordinator.engine.registry import Registry
+from coordinator.engine.topology import Topology
+from coordinator.kafka.batches import Published
+from coordinator.kafka.records import Outgoing
+from coordinator.observability.metrics import Metrics
+from coordinator.services.upkeep import Upkeep
+from coordinator.store.migrations import migrate
+from coordinator.store.postgres import PostgresStore
+from sagas import definitions
+from tests.e2e.world import eventually
+
+OVERDUE = """
+    WITH place AS (INSERT INTO shard (part, cluster_id) VALUES (0, 'here'))
+    INSERT INTO saga (id, part, definition_id, created_at, business_key, input, version, updated_at, deadline, wake_at,
+                      status, state)
+    SELECT $1, 0, id, past, 'late', '', 1, past, past, past, 'pending', ''
+    FROM saga_definition, (SELECT now() - interval '1 hour' AS past) AS moment LIMIT 1
+"""
+LETTER = """
+    INSERT INTO dead_letter (kind, reason, detail, cluster_id, topic, partition, first_offset, next_offset, headers,
+                             value_length)
+    VALUES ('record', 'schema', 'no', 'here', 'saga.replies', 0, 1, 2, '[]', NULL)
+"""
+
+
+class FaultyBus:
+    """A bus that breaks as nobody expects the first time, and takes everything after that."""
+
+    healthy = True
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    async def publish(self, messages: Sequence[Outgoing]) -> Published:
+        """Break, then acknowledge."""
+        self.calls += 1
+        if self.calls == 1:
+            raise ZeroDivisionError("a fault in our own code")
+        return Published([message.token for message in messages], [], [], None)
+
+    async def rebuild(self) -> None:
+        """There is nothing to build anew."""
+
+
+class Chores:
+    """What a process keeps up, and what it shows."""
+
+    def __init__(self, store: PostgresStore, registry: Registry, is_first: Callable[[], bool]) -> None:
+        self.metrics = Metrics()
+        self.bus = FaultyBus()
+        topology = Topology("saga.", {"saga.dlq": 1})
+        self.upkeep = Upkeep(store, self.bus, topology, registry, self.metrics, is_first, log_retention_days=90)
+
+    @property
+    def stuck(self) -> float | None:
+        """The gauge of the one shipped definition, as it is scraped."""
+        labels = {"saga_type": definitions[0].name}
+        return self.metrics.registry.get_sample_value("saga_stuck_count", labels)
+
+
+@pytest.fixture
+async def store(fresh_database: str) -> AsyncIterator[PostgresStore]:
+    """Give the store of a migrated database."""
+    await migrate(fresh_database)
+    store = PostgresStore(fresh_database)
+    await store.start()
+    yield store
+    await store.stop()
+
+
+@pytest.fixture
+async def registry(store: PostgresStore) -> Registry:
+    """Give the shipped definitions, known to the database."""
+    registry = Registry(definitions)
+    registry.bind(await store.register_definitions(registry.keys))
+    return registry
+
+
+async def _execute(url: str, statement: str, *arguments: object) -> None:
+    connection = await asyncpg.connect(url)
+    await connection.execute(statement, *arguments)
+    await connection.close()
+
+
+async def test_a_stuck_saga_is_counted_once(fresh_database: str, store: PostgresStore, registry: Registry) -> None:
+    """Of all processes only the owner of partition 0 shows stuck sagas, so that a sum over them is their number."""
+    await _execute(fresh_database, OVERDUE, uuid.uuid4())
+    first, other = Chores(store, registry, lambda: True), Chores(store, registry, lambda: False)
+    for chores in (first, other):
+        await chores.upkeep.run_once()
+    assert (first.stuck, other.stuck) == (1, 0)
+
+
+async def test_who_is_no_longer_first_shows_nothing(
+    fresh_database: str, store: PostgresStore, registry: Registry
+) -> None:
+    """A process that loses partition 0 takes its count back: the new owner shows it now."""
+    await _execute(fresh_database, OVERDUE, uuid.uuid4())
+    owned = {0}
+    chores = Chores(store, registry, lambda: 0 in owned)
+    seen = []
+    for _ in range(6):  # the gauge is set with every fifth pass
+        await chores.upkeep.run_once()
+        seen.append(chores.stuck)
+        owned.clear()
+    assert seen == [1, 1, 1, 1, 1, 0]
+
+
+async def test_a_fault_of_ours_does_not_end_the_chores(
+    fresh_database: str, store: PostgresStore, registry: Registry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever a chore raises is logged as an alert, and the next pass does what this one could not."""
+    await _execute(fresh_database, LETTER)
+    chores = Chores(store, registry, lambda: True)
+    stopping = asyncio.Event()
+    running = asyncio.create_task(chores.upkeep.run(stopping))
+
+    async def is_marked() -> bool:
+        return not await store.fetch("unpublished_dead_letters", 1)
+
+    await eventually(is_marked, what="the letter is on its topic", within_s=10)
+    stopping.set()
+    await asyncio.wait_for(running, 5)
+    assert chores.bus.calls == 2
+    said = capsys.readouterr().out
+    assert "upkeep_failed" in said
+    assert "alert" in said
