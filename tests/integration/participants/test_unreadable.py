@@ -126,8 +126,10 @@ async def test_a_corrupt_batch_costs_itself(desk: Office, logs: Path, change: Ca
     if change is break_checksum:
         await answered(desk, *first, *behind, others[1])
     await desk.until("select count(*) > 0 from payment.kit_dead_letter", within_s=30)
-    letters = await desk.rows(LETTERS)
-    assert [(letter["part"], letter["record_offset"], letter["reason"]) for letter in letters] == [(1, 1, "corrupt")]
+    letters = [tuple(letter)[:3] for letter in await desk.rows(LETTERS)]
+    # Without a length to trust, offsets are given up one at a time: by now there may be more letters than the first.
+    count = 1 if change is break_checksum else len(letters)
+    assert letters == [(1, 1 + number, "corrupt") for number in range(count)]
     await _still_at_work(desk, child, "unreadable_records")
 
 
