@@ -285,6 +285,8 @@ class _Client:
     async def start(self, one: dict[str, object]) -> str:
         """Start one saga; answers its id."""
         body = json.dumps({"definition": DEFINITION, "input": one}).encode()
+        while self._idle and self._idle[-1][0].at_eof():  # the server ends connections that have rested for long
+            self._idle.pop()
         reader, writer = self._idle.pop() if self._idle else await asyncio.open_connection("127.0.0.1", self._port)
         writer.write(
             b"POST /v1/sagas HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
