@@ -8,13 +8,12 @@ from coordinator.engine.draft import Transitioned
 from coordinator.engine.lifecycle import Lifecycle
 from coordinator.engine.ports import Clock
 from coordinator.observability.metrics import Metrics
-from coordinator.saga.model import SagaStatus
+from coordinator.saga.model import TERMINAL, SagaStatus
 from coordinator.store.postgres import Committed
 
 log = structlog.get_logger()
 
 _SUSPENDED = SagaStatus.SUSPENDED
-_ENDS = {SagaStatus.COMPLETED, SagaStatus.FAILED, SagaStatus.ABANDONED}
 
 
 class Observer:
@@ -81,10 +80,10 @@ class Observer:
                 continue
             if old is None:
                 started[saga.definition] = started.get(saga.definition, 0) + 1
-            elif old is not _SUSPENDED or new in _ENDS:
+            elif old is not _SUSPENDED or new in TERMINAL:
                 key = (saga.definition, new)
                 moved[key] = moved.get(key, 0) + 1
-                if new in _ENDS:
+                if new in TERMINAL:
                     seconds = max(0, committed.now_ms - transition.active.started_ms) / 1000
                     durations.setdefault(key, []).append(seconds)
         self._metrics.count_sagas(started, moved, durations)
