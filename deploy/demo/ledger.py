@@ -16,7 +16,7 @@ VERDICTS: Final = ("applied", "duplicate", "stale", "foreign", "quarantined")
 COUNTS_SQL: Final = """
 select
     (select count(*) from outbox) as outbox,
-    (select count(*) from dead_letter where kind = 'compensation') as compensations_dead,
+    (select count(*) from dead_letter where kind <> 'record') as compensations_dead,
     (select count(*) from dead_letter where kind = 'record') as records_dead,
     (select count(*) from dead_letter where not on_topic) as dead_unpublished,
     (select count(*) from audit_log where action = 'retry') as retries_audited
