@@ -67,3 +67,16 @@ async def send_cancellation(command: Compensation, connection: Connection) -> Ou
         *(sql("cancel"), command.compensates, notice_id, command.saga_id, command.command_id, f"ntc_{uuid4().hex}")
     )
     return Effect.UNDONE if confirmed else Effect.NOTHING_TO_UNDO
+
+
+# Without a coordinator: the same work, on hearing that something happened. An order whose parcel is on its way is
+# fulfilled, whether its customer can be told or not.
+notification.reacts("ShipmentCreated", of="shipping", action="SendOrderConfirmation", emits="OrderFulfilled")
+for event in ("InventoryReleased", "InventoryRejected"):
+    notification.walks_back(
+        event,
+        of="inventory",
+        action="SendOrderConfirmation",
+        compensation="SendCancellationNotice",
+        emits="OrderFailed",
+    )
