@@ -14,7 +14,8 @@ import typer
 import uvloop
 
 from coordinator.bootstrap import Coordinator, Role, security, topic_specs
-from coordinator.definitions import load_definitions
+from coordinator.choreography.catalogue import Catalogue
+from coordinator.definitions import load_choreographies, load_definitions
 from coordinator.engine.registry import Registry
 from coordinator.errors import ConfigurationError, SagaError, Unavailable
 from coordinator.kafka.topics import ensure_topics
@@ -92,7 +93,8 @@ async def _serve(settings: Settings, role: Role) -> None:
 
 async def _topics(settings: Settings) -> None:
     registry = Registry(load_definitions(settings.definitions))
-    specs = topic_specs(settings, registry.participants)
+    catalogue = Catalogue(load_choreographies(settings.choreographies))
+    specs = topic_specs(settings, registry.participants, catalogue.sources)
     counts = await ensure_topics(settings.kafka.bootstrap_servers, specs, security=security(settings))
     for name, count in sorted(counts.items()):
         typer.echo(f"{name}: {count} partitions")
