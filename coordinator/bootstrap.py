@@ -96,6 +96,7 @@ class Coordinator:
         self._role = role
         self._registry = Registry(load_definitions(settings.definitions))
         self._catalogue = Catalogue(load_choreographies(settings.choreographies))
+        self._catalogue.check_names(self._registry.names)
         self._metrics = Metrics()
         self._metrics.register([*self._registry.names, *self._catalogue.names])
         self._store = PostgresStore(url)

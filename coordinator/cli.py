@@ -55,10 +55,11 @@ def topics() -> None:
 
 @app.command()
 def definitions() -> None:
-    """List the saga definitions with their steps."""
+    """List the saga definitions with their steps, and the choreographies with their events."""
     settings = _settings()
     try:
         found = load_definitions(settings.definitions)
+        choreographies = load_choreographies(settings.choreographies)
     except ConfigurationError as error:
         _end(error, WRONG_SETTING)
         raise
@@ -67,6 +68,11 @@ def definitions() -> None:
         for step in definition.steps:
             undo = step.compensation or "-"
             typer.echo(f"  {step.name:24} {step.participant:14} {step.action:24} {undo:24} {step.timeout}")
+    for choreography in choreographies:
+        typer.echo(f"{choreography.name} version {choreography.version}")
+        for event in choreography.events:
+            then = " or ".join(event.then) or event.ends
+            typer.echo(f"  {event.type:24} {event.source:14} {then:49} {event.within or '-'}")
 
 
 async def _patiently(action: Callable[[], Awaitable[None]]) -> None:

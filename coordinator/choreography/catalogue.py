@@ -28,6 +28,11 @@ class Catalogue:
         self._ids: dict[tuple[str, int], int] = {}
         self._by_id: dict[int, ChoreographyDefinition] = {}
 
+    def check_names(self, taken: Iterable[str]) -> None:
+        """Refuse names that commanded sagas have: a business key is unique per name. Raises DefinitionError."""
+        for name in sorted({*taken} & {*self.names}):
+            raise DefinitionError(f"{name} is the name of a saga definition: the choreography needs another one")
+
     def bind(self, ids: Mapping[tuple[str, int], int]) -> None:
         """Take the ids under which the database knows the definitions."""
         self._ids = {key: ids[key] for key in self._by_version}

@@ -73,6 +73,7 @@ class Recorder:
                 await self._try(arrivals, topic)
             except (RowMoved, KeyTaken) as error:
                 log.info("events_retried", topic=topic, records=len(arrivals), reason=str(error))
+                continue  # somebody else has moved these sagas on: whoever loses a race has nothing to wait for
             except Unavailable as error:
                 # Whether it was committed is not known; the rows say so when they are read again.
                 log.warning("events_wait", topic=topic, records=len(arrivals), reason=str(error))
@@ -101,7 +102,7 @@ class Recorder:
             elif arrival.key in archived:
                 verdicts[Verdict.STALE, ARCHIVED] += 1
             elif arrival.key in strange:
-                detail = "this coordinator does not know the version of the choreography that this saga began with"
+                detail = "this coordinator knows nothing of what this saga began with"
                 self._set_aside(draft, unreadable(arrival.record, "definition_unknown", detail), topic, verdicts)
             else:
                 tracked = known.setdefault(arrival.key, self._new(arrival, now_ms))

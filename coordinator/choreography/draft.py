@@ -6,6 +6,7 @@ Several changes of one saga fold into one row (version v to v+k, k log entries),
 from __future__ import annotations
 
 import msgspec
+import structlog
 
 from coordinator.choreography.catalogue import OBSERVED_PART, Catalogue
 from coordinator.choreography.reading import EventArrival
@@ -14,6 +15,8 @@ from coordinator.saga.model import RESTING, SagaStatus
 from coordinator.saga.observing import Change, ObservedSaga, dump_observed, load_observed, observe
 from coordinator.store.batch import Batch
 from coordinator.store.postgres import SagaRow
+
+log = structlog.get_logger()
 
 DUPLICATE = "duplicate"
 
@@ -39,11 +42,16 @@ class Transitioned(msgspec.Struct, frozen=True):
 
 
 def track(row: SagaRow, catalogue: Catalogue) -> Tracked | None:
-    """Read a saga's row, or None when this process does not know its choreography."""
+    """Read a saga's row, or None when this process does not know its choreography or cannot read its state."""
     definition = catalogue.of_id(row.definition_id)
     if definition is None or row.part != OBSERVED_PART:
         return None
-    saga = ObservedSaga(row.version, SagaStatus(row.status), load_observed(row.state))
+    try:
+        state = load_observed(row.state)
+    except msgspec.ValidationError:
+        log.exception("observed_state_unreadable", saga_id=row.id, alert=True)
+        return None
+    saga = ObservedSaga(row.version, SagaStatus(row.status), state)
     return Tracked(row.id, definition, row.business_key, row.created_ms, saga, row.version)
 
 

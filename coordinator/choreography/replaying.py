@@ -74,7 +74,7 @@ class Replays:
         if tracked is None or tracked.saga is None:
             raise ReplayRefused("this coordinator does not know the saga's choreography", members)
         now_ms = await self._store.now_ms()
-        change = request_replay(tracked.saga, actor, now_ms)
+        change = request_replay(tracked.definition, tracked.saga, actor, now_ms)
         draft = Draft(self._catalogue)
         draft.apply(tracked, change, now_ms)
         draft.batch.audit(actor, "replay", saga_id, reason, row.version, change.saga.version)

@@ -66,6 +66,8 @@ class ObservedTimers:
             self._probe = None
             return 0
         sagas = [tracked for row in await self._store.load(due) if (tracked := track(row, self._catalogue)) is not None]
+        if len(sagas) < len(due):
+            log.warning("observed_sagas_unknown", sagas=len(due) - len(sagas))
         early = [each.id for each in sagas if not _is_due(each, now_ms)]
         if early:
             await self._store.push_wake(early)

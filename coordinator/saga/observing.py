@@ -118,9 +118,8 @@ def observe(
     noted = msgspec.structs.replace(saga.state, seen=seen)
     if here in definition.following[sighting.type]:
         return _note(saga, noted, sighting, Verdict.APPLIED, "out of order: a later event was there first")
-    what = f"{sighting.type} cannot come in the same saga as {here}, which was seen first"
-    change = _note(saga, noted, sighting, Verdict.STALE, what)
-    return msgspec.structs.replace(change, incident=Incident(CONTRADICTION, what))
+    change = _note(saga, noted, sighting, Verdict.STALE, f"contradicts {here}, which was seen first")
+    return msgspec.structs.replace(change, incident=_contradiction(definition, noted))
 
 
 def pass_deadline(definition: ChoreographyDefinition, saga: ObservedSaga, now_ms: int) -> Change | None:
@@ -136,11 +135,12 @@ def pass_deadline(definition: ChoreographyDefinition, saga: ObservedSaga, now_ms
     return Change(suspended, "DeadlinePassed", state.position, incident=Incident(OVERDUE, detail))
 
 
-def request_replay(saga: ObservedSaga, by: str, now_ms: int) -> Change:
+def request_replay(definition: ChoreographyDefinition, saga: ObservedSaga, by: str, now_ms: int) -> Change:
     """Owe the last good event of a suspended saga to its topic, at once; the saga goes on from there."""
     state = msgspec.structs.replace(saga.state, replay_owed=True, deadline_ms=now_ms)
     going_on = ObservedSaga(saga.version + 1, _going(state.facing), state)
-    return Change(going_on, "ReplayRequested", state.position, resolved_by=by)
+    still_open = _contradiction(definition, state)
+    return Change(going_on, "ReplayRequested", state.position, incident=still_open, resolved_by=by)
 
 
 def replayed(definition: ChoreographyDefinition, saga: ObservedSaga, now_ms: int) -> Change:
@@ -186,9 +186,11 @@ def _advance(
         None if sighting.type in definition.by_type[here].then else f"out of order: it does not follow {here} at once"
     )
     status, state = _stand(definition, seen, sighting, kept, now_ms)
-    resolved_by = BY_OBSERVER if saga.status is SagaStatus.SUSPENDED else None
-    after = ObservedSaga(saga.version + 1, status, state)
-    return Change(after, OBSERVED, sighting.type, Verdict.APPLIED, note, resolved_by=resolved_by)
+    change = Change(ObservedSaga(saga.version + 1, status, state), OBSERVED, sighting.type, Verdict.APPLIED, note)
+    if saga.status is not SagaStatus.SUSPENDED:
+        return change
+    still_open = _contradiction(definition, state)
+    return msgspec.structs.replace(change, incident=still_open, resolved_by=BY_OBSERVER)
 
 
 def _stand(
@@ -203,6 +205,15 @@ def _stand(
 
 def _note(saga: ObservedSaga, state: ObservedState, sighting: Sighting, verdict: Verdict, note: str | None) -> Change:
     return Change(ObservedSaga(saga.version + 1, saga.status, state), OBSERVED, sighting.type, verdict, note)
+
+
+def _contradiction(definition: ChoreographyDefinition, state: ObservedState) -> Incident | None:
+    """The incident of a saga that has seen what cannot belong to it; it stays open whatever comes after."""
+    here = state.position
+    wrong = [seen.type for seen in state.seen if not definition.are_ordered(seen.type, here)]
+    if not wrong:
+        return None
+    return Incident(CONTRADICTION, f"{', '.join(wrong)} cannot come in the same saga as {here}")
 
 
 def _going(facing: Facing) -> SagaStatus:
