@@ -199,5 +199,27 @@ async def test_an_order_that_nobody_heard_of_is_not_lost(dance: Dance, watcher: 
     assert (await watcher.get(saga["id"]))["log"][3]["data"]["note"].startswith("out of order")
 
 
+async def test_replicas_share_the_watching(dance: Dance, watcher: Coordinator) -> None:
+    """Two coordinators observe, one is killed: every order ends, its log is a chain, and each event is in it once."""
+    other = await dance.launched("other", "engine")
+    changes: list[dict[str, Any]] = [{}, {}, {"card": {"token": "tok_declined"}}]
+    orders = [order(**changes[number % 3]) for number in range(60)]
+    for one in orders[:30]:
+        await dance.say(one)
+    await dance.until("SELECT count(*) > 0 FROM saga WHERE business_key = ANY($1)", [one["order_id"] for one in orders])
+    await other.kill()
+    for one in orders[30:]:
+        await dance.say(one)
+    ended = "SELECT count(*) = 60 FROM saga WHERE business_key = ANY($1) AND status IN ('completed', 'failed')"
+    await dance.until(ended, [one["order_id"] for one in orders], within_s=60)
+    for number, one in enumerate(orders):
+        saga = await watcher.get(await dance.saga_of(one))
+        expected = DECLINED if number % 3 == 2 else GOOD
+        seen = [entry["step_name"] for entry in saga["log"] if entry["event"] == "EventObserved"]
+        assert sorted(seen) == sorted(expected)
+        assert [entry["version"] for entry in saga["log"]] == list(range(1, saga["version"] + 1))
+        assert saga["status"] == ("failed" if number % 3 == 2 else "completed")
+
+
 def _timeline(saga: Saga) -> list[tuple[str, str]]:
     return [(entry["event"], entry["step_name"]) for entry in saga["log"]]
