@@ -228,7 +228,7 @@ class _Judge:
             self._refuse_start(arrival, winner[0])
             return Verdict.STALE, "business_key_taken"
         saga_id = new_saga_id(self._now_ms, self._d.chance)
-        moved = machine.begin(arrival.definition, saga_id, now_ms=self._now_ms)
+        moved = machine.begin(arrival.definition, saga_id, now_ms=self._now_ms, input_=arrival.input)
         active = ActiveSaga(
             moved.saga,
             arrival.definition,

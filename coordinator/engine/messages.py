@@ -75,9 +75,10 @@ class CommandBuilder:
         partition = active.part % plan.partitions
         not_after_ms = now_ms + plan.expiry_ms
         action_id = command_id(saga.id, state.generation, plan.name, _ACTION)
+        carried = active.input if state.payload is msgspec.UNSET else bytes(state.payload)
         if effect.direction is _ACTION:
             payload = plan.action_template.encode(
-                active.key, action_id.encode(), effect.attempt, active.input, format_ms(not_after_ms).encode()
+                active.key, action_id.encode(), effect.attempt, carried, format_ms(not_after_ms).encode()
             )
             return BuiltCommand(plan.topic, partition, plan.action, action_id, effect.attempt, payload)
         identity = command_id(saga.id, state.generation, plan.name, Direction.COMPENSATION)
@@ -90,7 +91,7 @@ class CommandBuilder:
             effect.attempt,
             not_after_ms,
             action_id,
-            active.input,
+            carried,
             "completed" if done else "unknown",
             bytes(state.result) if done and isinstance(state.result, msgspec.Raw) else None,
         )

@@ -246,7 +246,7 @@ class Starter:
     def _plan(self, wanted: NewSaga) -> tuple[ActiveSaga, Moved, int]:
         now_ms = self._now.now_ms()
         saga_id = new_saga_id(now_ms, self._chance)
-        moved = machine.begin(wanted.definition, saga_id, now_ms=now_ms)
+        moved = machine.begin(wanted.definition, saga_id, now_ms=now_ms, input_=wanted.input)
         active = ActiveSaga(
             moved.saga,
             wanted.definition,
