@@ -21,7 +21,8 @@ from coordinator.engine.topology import Topology
 from coordinator.errors import Unavailable
 from coordinator.kafka import Publisher
 from coordinator.observability.metrics import Metrics
-from coordinator.services.sagas import KeyConflict, RetryRefused, SagaService, Started, StartRequest
+from coordinator.services.sagas import KeyConflict, SagaService, Started, StartRequest
+from coordinator.services.verbs import VerbRefused
 from coordinator.store.batch import Batch
 from coordinator.store.migrations import migrate
 from coordinator.store.postgres import Committed, PostgresStore
@@ -267,7 +268,7 @@ async def test_a_retry_of_somebody_else_is_not_taken_for_ours(office: Office) ->
         raise Unavailable("gone")
 
     office.store.around = overtaken
-    with pytest.raises(RetryRefused):
+    with pytest.raises(VerbRefused):
         await office.service.retry(saga.id, 2, "ada", "too late")
     assert await office.audits(saga.id) == 1
 
