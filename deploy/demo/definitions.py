@@ -24,3 +24,8 @@ order_fulfillment: Final = replace(
 )
 
 definitions: tuple[SagaDefinition, ...] = (order_fulfillment,)
+
+PARTICIPANTS: Final = tuple(
+    dict.fromkeys(participant for definition in definitions for participant in definition.participants)
+)
+"""All that the definitions need, each once: the demo starts a process for each."""
