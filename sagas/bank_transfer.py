@@ -1,8 +1,11 @@
-"""What a BankTransfer is told, what its commands carry, and what its participants answer.
+"""BankTransfer: take the money off the source, write the transfer down, put the money on the destination, tell both.
 
     debit source   record the transfer   credit destination   notify both parties
     DebitAccount   RecordTransfer        CreditAccount        SendTransferNotice
     ReturnDebit    VoidTransfer          (pivot)              (retriable)
+
+Money is never made nor lost: between debit and credit it is in a hold, which is consumed once, forward or backward. The
+credit is the point of no return: a destination's owner may spend at once what she has got.
 
 Amounts are integers of the currency's minor unit: cents of a euro, yen of a yen.
 """
@@ -12,6 +15,8 @@ from __future__ import annotations
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from coordinator.saga.definition import Kind, Retry, SagaDefinition, Step, minutes
 
 Name = Annotated[str, Field(min_length=1, max_length=128)]
 Email = Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$", max_length=254)]
@@ -104,3 +109,64 @@ class SendTransferNoticeResult(_Result):
     """What notification answers."""
 
     mail_id: Name
+
+
+_TRANSFER = {
+    "transfer_id": "input.transfer_id",
+    "source_account": "input.source_account",
+    "amount_minor": "input.amount_minor",
+    "currency": "input.currency",
+}
+
+bank_transfer = SagaDefinition(
+    "BankTransfer",
+    version=1,
+    input=TransferInput,
+    business_key="transfer_id",
+    deadline=minutes(30),
+    steps=(
+        Step(
+            "debit_source",
+            participant="accounts",
+            action="DebitAccount",
+            compensation="ReturnDebit",
+            payload=_TRANSFER,
+            result=DebitAccountResult,
+        ),
+        Step(
+            "record_transfer",
+            participant="ledger",
+            action="RecordTransfer",
+            compensation="VoidTransfer",
+            payload=_TRANSFER | {"destination_account": "input.destination_account"},
+            result=RecordTransferResult,
+        ),
+        Step(
+            "credit_destination",
+            participant="accounts",
+            action="CreditAccount",
+            kind=Kind.PIVOT,
+            payload={
+                "transfer_id": "input.transfer_id",
+                "hold_id": "debit_source.hold_id",
+                "destination_account": "input.destination_account",
+            },
+            result=CreditAccountResult,
+        ),
+        Step(
+            "send_notice",
+            participant="notification",
+            action="SendTransferNotice",
+            kind=Kind.RETRIABLE,
+            retry=Retry(attempts=5),
+            payload={
+                "transfer_id": "input.transfer_id",
+                "source_email": "input.source_email",
+                "destination_email": "input.destination_email",
+                "amount_minor": "credit_destination.amount_minor",
+                "currency": "input.currency",
+            },
+            result=SendTransferNoticeResult,
+        ),
+    ),
+)

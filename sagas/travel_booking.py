@@ -1,4 +1,4 @@
-"""What a TravelBooking is told, what its commands carry, and what its participants answer.
+"""TravelBooking: room, seats and car at the same time, a person's yes when it is dear, the money, the itinerary.
 
     book room    book seat    rent car       approve the trip        pay              send the itinerary
     BookRoom     BookSeat     RentCar        (external, only when    ProcessPayment   SendItinerary
@@ -14,6 +14,11 @@ from datetime import date
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from coordinator.saga.definition import Kind, Retry, SagaDefinition, Step, external, hours, minutes, parallel
+from coordinator.saga.payloads import Results
+
+APPROVAL_ABOVE_CENTS = 200_000
 
 
 def _is_in_the_calendar(day: str) -> str:
@@ -164,3 +169,98 @@ class SendItineraryResult(_Result):
     """What notification answers."""
 
     mail_id: Name
+
+
+def price_cents(results: Results) -> int:
+    """What the three bookings cost together."""
+    return sum(results[step].price_cents for step in ("book_room", "book_seats", "rent_car"))
+
+
+def is_dear(_trip: TravelInput, results: Results) -> bool:
+    """The trip costs so much that somebody has to approve it."""
+    return price_cents(results) > APPROVAL_ABOVE_CENTS
+
+
+def bill(trip: TravelInput, results: Results) -> ProcessPaymentPayload:
+    """What the traveller pays."""
+    return ProcessPaymentPayload(
+        order_id=trip.booking_id, amount_cents=price_cents(results), currency=trip.currency, card=trip.card
+    )
+
+
+def itinerary(trip: TravelInput, results: Results) -> SendItineraryPayload:
+    """What the traveller is told."""
+    return SendItineraryPayload(
+        booking_id=trip.booking_id,
+        traveller=trip.traveller,
+        traveller_email=trip.traveller_email,
+        room_booking_id=results["book_room"].room_booking_id,
+        ticket_id=results["book_seats"].ticket_id,
+        rental_id=results["rent_car"].rental_id,
+        amount_cents=results["take_payment"].amount_cents,
+        currency=trip.currency,
+    )
+
+
+_TRIP = {"booking_id": "input.booking_id", "currency": "input.currency"}
+
+travel_booking = SagaDefinition(
+    "TravelBooking",
+    version=1,
+    input=TravelInput,
+    business_key="booking_id",
+    deadline=hours(12),
+    steps=(
+        *parallel(
+            "bookings",
+            Step(
+                "book_room",
+                participant="hotel",
+                action="BookRoom",
+                compensation="CancelRoom",
+                timeout=minutes(2),
+                payload=_TRIP | {field: f"input.stay.{field}" for field in ("hotel", "room", "check_in", "nights")},
+                result=BookRoomResult,
+            ),
+            Step(
+                "book_seats",
+                participant="flight",
+                action="BookSeat",
+                compensation="CancelSeat",
+                timeout=minutes(5),
+                progress_max=minutes(30),
+                payload=_TRIP | {field: f"input.passage.{field}" for field in ("flight", "seats")},
+                result=BookSeatResult,
+            ),
+            Step(
+                "rent_car",
+                participant="car",
+                action="RentCar",
+                compensation="CancelRental",
+                timeout=minutes(2),
+                payload=_TRIP
+                | {field: f"input.drive.{field}" for field in ("station", "car_class", "pick_up", "days")},
+                result=RentCarResult,
+            ),
+        ),
+        external("approve_trip", timeout=hours(8), when=is_dear, result=ApproveTripResult),
+        Step(
+            "take_payment",
+            participant="payment",
+            action="ProcessPayment",
+            kind=Kind.PIVOT,
+            payload=bill,
+            result=ProcessPaymentResult,
+        ),
+        Step(
+            "send_itinerary",
+            participant="notification",
+            action="SendItinerary",
+            kind=Kind.RETRIABLE,
+            retry=Retry(attempts=5),
+            timeout=minutes(2),
+            payload=itinerary,
+            result=SendItineraryResult,
+        ),
+    ),
+)

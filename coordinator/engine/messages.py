@@ -6,6 +6,7 @@ import msgspec
 
 from coordinator.engine.cache import ActiveSaga
 from coordinator.engine.topology import Topology
+from coordinator.errors import InvariantError
 from coordinator.kafka.records import Outgoing
 from coordinator.saga.definition import SagaDefinition, Step
 from coordinator.saga.effects import IssueCommand
@@ -66,11 +67,13 @@ class CommandBuilder:
 
     def __init__(self, topology: Topology) -> None:
         self._topology = topology
-        self._plans: dict[int, list[Plan]] = {}
+        self._plans: dict[int, list[Plan | None]] = {}
 
     def build(self, active: ActiveSaga, saga: Saga, effect: IssueCommand, now_ms: int) -> BuiltCommand:
         """Write the command that an effect asks for; `saga` is the saga after the transition."""
         plan = (self._plans.get(active.definition_id) or self._planned(active))[effect.step]
+        if plan is None:
+            raise InvariantError("an external step has no command")
         state = saga.steps[effect.step]
         partition = active.part % plan.partitions
         not_after_ms = now_ms + plan.expiry_ms
@@ -111,10 +114,10 @@ class CommandBuilder:
         )
         return Outgoing(command.destination, command.partition, active.key, command.payload, headers, token)
 
-    def _planned(self, active: ActiveSaga) -> list[Plan]:
+    def _planned(self, active: ActiveSaga) -> list[Plan | None]:
         definition = active.definition
         plans = self._plans[active.definition_id] = [
-            Plan(self._topology, definition, step) for step in definition.steps
+            None if step.external else Plan(self._topology, definition, step) for step in definition.steps
         ]
         return plans
 

@@ -24,6 +24,20 @@ from coordinator.errors import DefinitionError
 from coordinator.saga import checks
 from coordinator.saga.model import Kind
 
+__all__ = [
+    "COMPENSATION_RETRY",
+    "RECOVERY",
+    "Kind",
+    "Retry",
+    "SagaDefinition",
+    "Step",
+    "external",
+    "hours",
+    "minutes",
+    "parallel",
+    "seconds",
+]
+
 # Both get the saga's input as its model and the results so far (payloads.Results), and must depend on nothing else.
 Condition: TypeAlias = Callable[[Any, Any], bool]
 PayloadPaths: TypeAlias = Mapping[str, "str | PayloadPaths"]
