@@ -27,7 +27,7 @@ from coordinator.saga.payloads import Broken, LacksField, Material, payload_of, 
 
 # Every reply passes here, and reading a member through its class is the dearest thing a rule does.
 _WAITING, _ISSUED, _COMPLETED, _SKIPPED = Outcome.WAITING, Outcome.ISSUED, Outcome.COMPLETED, Outcome.SKIPPED
-_STARTED, _PENDING = SagaStatus.STARTED, SagaStatus.PENDING
+_SCHEDULED, _STARTED, _PENDING = SagaStatus.SCHEDULED, SagaStatus.STARTED, SagaStatus.PENDING
 _NONE, _OWED, _ACTION = Undo.NONE, Undo.OWED, Direction.ACTION
 FORWARD, BACKWARD = Facing.FORWARD, Facing.BACKWARD
 
@@ -111,10 +111,9 @@ def go_forward(c: Context, steps: Steps) -> Moved:
                 steps = _issue_stage(c, steps, stage, effects)
             except _NotToBeBuilt as problem:
                 return _ask_for_repair(c, steps, problem)
-        if waiting and not awaited:
-            awaited = any(steps[position].outcome is not _SKIPPED for position in stage)
+            awaited = awaited or bool(effects) or any(steps[position].outcome is not _SKIPPED for position in stage)
         if awaited:
-            first = c.saga.version == 0 or c.saga.status is SagaStatus.SCHEDULED
+            first = c.saga.version == 0 or c.saga.status is _SCHEDULED
             return Moved(_moved(c.saga, _STARTED if first else _PENDING, steps), tuple(effects))
         number += 1
     return Moved(_moved(c.saga, SagaStatus.COMPLETED, steps))
