@@ -33,6 +33,22 @@ class StartBody(_Body):
     definition: Annotated[str, Field(min_length=1, max_length=63, examples=["OrderFulfillment"])]
     version: Annotated[int | None, Field(ge=1, le=32_767, description="The newest, when left out.")] = None
     input: Annotated[dict[str, Any], Field(description="At most 64 KiB; it holds the business key.")]
+    start_at: Annotated[
+        str | None, Field(max_length=40, description="RFC 3339; the saga is scheduled for this moment.")
+    ] = None
+
+
+class CompleteStepBody(_Body):
+    """What came of an external step; the result must fit the step's model."""
+
+    result: Annotated[dict[str, Any], Field(description="At most 128 KiB.")] = {}
+
+
+class FailStepBody(_Body):
+    """Why an external step is refused."""
+
+    code: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[ -~]+$", examples=["too_dear"])]
+    message: Annotated[str, Field(max_length=2000)] = ""
 
 
 class BulkBody(_Body):
@@ -102,7 +118,7 @@ def document(app: FastAPI) -> dict[str, Any]:
         components = made.setdefault("components", {}).setdefault("schemas", {})
         components.clear()  # nothing but what is really read and written
         components.update(shapes)
-        for model in (StartBody, BulkBody, RetryBody):
+        for model in (StartBody, BulkBody, RetryBody, CompleteStepBody, FailStepBody):
             components[model.__name__] = model.model_json_schema(ref_template=_REF.replace("{name}", "{model}"))
         components["BulkBody"]["properties"]["sagas"]["items"] = {"$ref": _REF.format(name="StartBody")}
         app.openapi_schema = made
@@ -149,6 +165,12 @@ _SAGA_ID = {
     "in": "path",
     "required": True,
     "schema": {"type": "string", "format": "uuid"},
+}
+_STEP = {
+    "name": "step",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string", "pattern": "^[a-z][a-z0-9_]{0,62}$"},
 }
 _KEY = {
     "name": "Idempotency-Key",
@@ -247,4 +269,25 @@ REPLAY = _route(
     body="RetryBody",
     example={"reason": "the payment service is back", "expected_version": 3},
     parameters=[_SAGA_ID, _KEY, _IF_MATCH],
+)
+_ANSWER_PROBLEMS = {
+    **_BODY_PROBLEMS,
+    404: "There is no such saga",
+    409: "The step does not wait for an answer from outside; nothing has changed",
+}
+COMPLETE_STEP = _route(
+    "Complete an external step",
+    {202: ("The answer is taken; this is how the saga stands", "SagaSummary")},
+    _ANSWER_PROBLEMS,
+    body="CompleteStepBody",
+    example={"result": {"approved_by": "anna"}},
+    parameters=[_SAGA_ID, _STEP, _KEY],
+)
+FAIL_STEP = _route(
+    "Refuse an external step",
+    {202: ("The answer is taken; this is how the saga stands", "SagaSummary")},
+    _ANSWER_PROBLEMS,
+    body="FailStepBody",
+    example={"code": "too_dear", "message": "beyond what the company pays"},
+    parameters=[_SAGA_ID, _STEP, _KEY],
 )

@@ -14,6 +14,7 @@ from coordinator.services.views import SagaDetail, StepView
 from coordinator.store.reads import SagaRecord
 from coordinator.wire.rfc3339 import format_ms
 
+_KIND: Final = "event"
 _GENERATION: Final = 1  # nothing is commanded, so nothing is commanded anew
 
 
@@ -38,6 +39,8 @@ def _step(definition: ChoreographyDefinition, saga: ObservedSaga, event: Expecte
     awaited = saga.status not in RESTING and event.type in definition.by_type[state.position].then
     return StepView(
         name=event.type,
+        kind=_KIND,
+        group=None,
         participant=event.source,
         action=event.type,
         compensation=None,
@@ -47,7 +50,10 @@ def _step(definition: ChoreographyDefinition, saga: ObservedSaga, event: Expecte
         attempts=sum(seen.times for seen in state.seen if seen.type == event.type),
         undo_attempts=0,
         deadline=format_ms(state.deadline_ms) if awaited and state.deadline_ms is not None else None,
+        payload=None,
         result=None,
         effect=None,
         late_success=False,
+        condition=None,
+        held=False,
     )

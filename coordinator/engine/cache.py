@@ -70,6 +70,9 @@ def from_row(row: SagaRow, registry: Registry) -> ActiveSaga | None:
         row.version,
         state.steps,
         state.facing,
+        row.input,
+        state.starts_ms,
+        state.expires_ms,
     )
     return ActiveSaga(
         saga,

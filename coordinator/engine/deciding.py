@@ -23,8 +23,9 @@ from coordinator.engine.reading import (
     dead_record,
     event_of,
 )
-from coordinator.engine.registry import Registry
+from coordinator.engine.registry import Registry, check_start_at
 from coordinator.engine.topology import Topology
+from coordinator.errors import InvalidInput
 from coordinator.kafka.records import Outgoing
 from coordinator.saga import machine
 from coordinator.saga.effects import Moved, Verdict
@@ -222,13 +223,20 @@ class _Judge:
     def _start(self, arrival: StartArrival) -> tuple[Verdict, str]:
         key = (arrival.definition.name, arrival.business_key)
         winner = self._taken.get(key)
+        if arrival.start_at_ms is not None:
+            try:
+                check_start_at(arrival.start_at_ms, self._now_ms)
+            except InvalidInput as error:
+                return self._set_aside(arrival, "schema", f"{error.pointer[1:]}: {error}"), "schema"
         if winner is not None:
             if winner[1] == arrival.input_hash:
                 return Verdict.DUPLICATE, "started"
             self._refuse_start(arrival, winner[0])
             return Verdict.STALE, "business_key_taken"
         saga_id = new_saga_id(self._now_ms, self._d.chance)
-        moved = machine.begin(arrival.definition, saga_id, now_ms=self._now_ms)
+        moved = machine.begin(
+            arrival.definition, saga_id, now_ms=self._now_ms, input_=arrival.input, start_at_ms=arrival.start_at_ms
+        )
         active = ActiveSaga(
             moved.saga,
             arrival.definition,

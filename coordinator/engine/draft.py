@@ -15,7 +15,7 @@ from coordinator.engine.journal import BEGAN, began, entry
 from coordinator.engine.messages import CommandBuilder
 from coordinator.kafka.records import Outgoing
 from coordinator.saga.effects import (
-    DeadLetterCompensation,
+    DeadLetterCommand,
     Effect,
     IssueCommand,
     Moved,
@@ -127,7 +127,7 @@ class Draft:
                     self.batch.open_incident(saga.id, saga.version, effect.reason, step, effect.detail)
                 case ResolveIncidents():
                     self.batch.resolve_incidents(saga.id, effect.by)
-                case DeadLetterCompensation():
+                case DeadLetterCommand():
                     self._set_aside(active, saga, effect, now_ms)
                 case _:
                     assert_never(effect)
@@ -145,16 +145,19 @@ class Draft:
         )
         self.records.append(self._commands.record(command, active, token, now_ms))
 
-    def _set_aside(self, active: ActiveSaga, saga: Saga, effect: DeadLetterCompensation, now_ms: int) -> None:
-        again = IssueCommand(effect.step, Direction.COMPENSATION, saga.steps[effect.step].undo_attempt)
+    def _set_aside(self, active: ActiveSaga, saga: Saga, effect: DeadLetterCommand, now_ms: int) -> None:
+        state = saga.steps[effect.step]
+        undo = effect.direction is Direction.COMPENSATION
+        again = IssueCommand(effect.step, effect.direction, state.undo_attempt if undo else state.attempt)
         command = self._commands.build(active, saga, again, now_ms)
-        self.batch.set_aside_compensation(
+        self.batch.set_aside_command(
+            effect.direction,
             saga.id,
             saga.version,
             command.command_id,
             command.destination,
             command.partition,
-            "compensation_dead_lettered",
+            f"{effect.direction}_dead_lettered",
             effect.reason,
             command.payload,
         )

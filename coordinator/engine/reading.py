@@ -22,6 +22,7 @@ from coordinator.saga.model import UndoEffect
 from coordinator.store.batch import DeadRecord
 from coordinator.wire import messages as wire
 from coordinator.wire.inbound import Inbound, decode_inbound
+from coordinator.wire.rfc3339 import parse_ms
 from coordinator.wire.strict_json import Refused
 
 log = structlog.get_logger()
@@ -31,12 +32,12 @@ HEADERS_MAX = 50  # of a dead letter
 
 
 class ReplyArrival(msgspec.Struct, frozen=True, gc=False):
-    """A participant's reply."""
+    """A participant's reply, or an answer from outside to an external step."""
 
     part: int
     offset: int
     saga_id: str
-    message: wire.Reply
+    message: wire.Reply | wire.External
     source: str
     body: bytes | None
     record: Record
@@ -58,6 +59,7 @@ class StartArrival(msgspec.Struct, frozen=True, gc=False):
     input_hash: bytes
     traceparent: str | None
     record: Record
+    start_at_ms: int | None = None
 
     @property
     def next_offset(self) -> int:
@@ -126,7 +128,7 @@ def _read_record(part: int, record: Record, registry: Registry, oddities: dict[s
     except Exception as error:  # a model's own validator, say: one record must not stop the others
         log.exception("record_not_read", partition=part, offset=record.offset)
         return BadArrival(part, record.offset, record.offset + 1, "internal", repr(error), record)
-    reply = cast("wire.Reply", message)
+    reply = cast("wire.Reply | wire.External", message)
     if inbound.body_json is not None and len(inbound.body_json) > RESULT_BYTES_MAX:
         detail = f"result: {len(inbound.body_json)} bytes as JSON; the limit is {RESULT_BYTES_MAX}"
         return BadArrival(part, record.offset, record.offset + 1, "too_large", detail, record)
@@ -136,8 +138,7 @@ def _read_record(part: int, record: Record, registry: Registry, oddities: dict[s
 def _read_start(
     part: int, record: Record, message: wire.StartRequested, inbound: Inbound, registry: Registry
 ) -> Arrival:
-    if message.start_at is not None:
-        raise Refused("schema", "a delayed start is not possible yet", path="start_at")
+    start_at_ms = None if message.start_at is None else parse_ms(message.start_at)
     raw = inbound.body_json or b"{}"
     try:
         definition = registry.choose(message.definition, message.version)
@@ -154,6 +155,7 @@ def _read_start(
         input_hash,
         inbound.traceparent,
         record,
+        start_at_ms,
     )
 
 
@@ -167,6 +169,13 @@ def event_of(arrival: ReplyArrival, definition: SagaDefinition) -> events.Event:
         return events.StepCompleted(
             message.command_id, name, arrival.source, message.attempt, msgspec.Raw(body), problem
         )
+    if isinstance(message, wire.ExternalCompleted):
+        body = arrival.body or b"{}"
+        problem = result_problem(definition, message.step_name, body)
+        return events.ExternalCompleted(message.step_name, arrival.source, msgspec.Raw(body), problem)
+    if isinstance(message, wire.ExternalFailed):
+        error = events.Failure(message.error.code, message.error.message)
+        return events.ExternalFailed(message.step_name, arrival.source, error)
     return _rarer_event_of(message, arrival.source)
 
 

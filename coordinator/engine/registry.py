@@ -12,6 +12,7 @@ from coordinator.saga.definition import SagaDefinition
 # A compensation carries the input and the result, and its reader takes 256 KiB.
 INPUT_BYTES_MAX = 64 * 1024
 RESULT_BYTES_MAX = 128 * 1024
+SCHEDULED_MAX_MS = 366 * 86_400_000  # who means longer has mistaken the unit
 
 
 class Registry:
@@ -96,6 +97,13 @@ def check_input(definition: SagaDefinition, raw: bytes) -> str:
     if not 1 <= len(key) <= 200 or not key.isprintable():
         raise InvalidInput("a business key is 1 to 200 printable characters", f"/input/{definition.business_key}")
     return key
+
+
+def check_start_at(start_at_ms: int, now_ms: int) -> None:
+    """Check the moment for which a saga is to be scheduled; one that has passed means at once. Raises InvalidInput."""
+    if start_at_ms > now_ms + SCHEDULED_MAX_MS:
+        days = SCHEDULED_MAX_MS // 86_400_000
+        raise InvalidInput(f"a start can be delayed by {days} days at most", "/start_at")
 
 
 def _escaped(part: int | str) -> str:

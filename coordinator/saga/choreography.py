@@ -17,7 +17,7 @@ from datetime import timedelta
 from functools import cached_property
 
 from coordinator.errors import DefinitionError
-from coordinator.saga.definition import STEPS_MAX, TIMEOUT_MAX
+from coordinator.saga.checks import STEPS_MAX, TIMEOUT_MAX
 from coordinator.saga.model import Facing, SagaStatus
 
 EVENTS_MAX = STEPS_MAX

@@ -1,30 +1,47 @@
 """Saga definitions are data: ordered steps with commands, timeouts and budgets, checked when they are made.
 
-    Step("process_payment", participant="payment", action="ProcessPayment",
-         compensation="RefundPayment", timeout=minutes(1))
+    steps=(
+        *parallel("bookings", Step("book_hotel", participant="hotel", action="BookRoom"), ...),
+        external("approval", timeout=hours(4), when=is_dear),
+        Step("take_payment", participant="payment", action="ProcessPayment", kind=Kind.PIVOT, payload=bill),
+    )
 
-A definition that cannot work raises DefinitionError with a sentence that says why (design section 4).
+A definition that cannot work raises DefinitionError with a sentence that says why (design section 4); the sentences are
+in checks.py.
 """
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 from pydantic import BaseModel
 
 from coordinator.errors import DefinitionError
+from coordinator.saga import checks
+from coordinator.saga.model import Kind
 
-STEPS_MAX = 64  # the state of a saga is rewritten with each transition: it must stay small
-TIMEOUT_MAX = timedelta(days=30)  # participants remember command ids for 30 days (design section 8)
-ATTEMPTS_MAX = 100  # more than that is an outage, not a hiccup
+__all__ = [
+    "COMPENSATION_RETRY",
+    "RECOVERY",
+    "Kind",
+    "Retry",
+    "SagaDefinition",
+    "Step",
+    "external",
+    "hours",
+    "minutes",
+    "parallel",
+    "seconds",
+]
 
-_STEP_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
-_PARTICIPANT = re.compile(r"[a-z][a-z0-9-]{0,62}")
-_MESSAGE = re.compile(r"[A-Z][A-Za-z0-9]{0,62}")
+# Both get the saga's input as its model and the results so far (payloads.Results), and must depend on nothing else.
+Condition: TypeAlias = Callable[[Any, Any], bool]
+PayloadPaths: TypeAlias = Mapping[str, "str | PayloadPaths"]
+PayloadFunction: TypeAlias = Callable[[Any, Any], BaseModel | Mapping[str, Any]]
 
 
 def seconds(amount: float) -> timedelta:
@@ -35,6 +52,11 @@ def seconds(amount: float) -> timedelta:
 def minutes(amount: float) -> timedelta:
     """Say a length of time in minutes."""
     return timedelta(minutes=amount)
+
+
+def hours(amount: float) -> timedelta:
+    """Say a length of time in hours."""
+    return timedelta(hours=amount)
 
 
 @dataclass(frozen=True)
@@ -56,15 +78,20 @@ class Retry:
 
 
 COMPENSATION_RETRY = Retry(attempts=10, cap=timedelta(minutes=1))
+RECOVERY = Retry(attempts=5, base=timedelta(seconds=10), cap=timedelta(minutes=10))
 
 
 @dataclass(frozen=True)
 class Step:
     """One participant's part: an action and, unless it needs none, a compensation.
 
-    `timeout` is how long one attempt may stay unanswered. `expiry` is how long after its issue a participant
-    may still begin the action; it is wide: a command that waited out an outage of ours is still wanted.
-    `result` is the shape that later readers rely on; None takes any object.
+    `timeout` is how long one attempt may stay unanswered; `progress_max` is how far reports of progress may move that
+    deadline, counted from the attempt's issue. `expiry` is how long after its issue a participant may still begin the
+    action; it is wide: a command that waited out an outage of ours is still wanted. `result` is the shape that later
+    readers rely on; None takes any object. `payload` says what the action carries: None is the saga's input, a mapping
+    names fields and where each comes from (`"input.city"`, `"book_hotel.price_cents"`), a function makes it. `when`
+    says whether the step is wanted at all. Neighbours of one `group` are issued together. A step without an action is
+    external: somebody outside completes it.
     """
 
     name: str
@@ -77,21 +104,60 @@ class Step:
     compensation_timeout: timedelta | None = None
     expiry: timedelta = timedelta(days=1)
     result: type[BaseModel] | None = None
+    kind: Kind = Kind.COMPENSATABLE
+    payload: PayloadPaths | PayloadFunction | None = None
+    when: Condition | None = None
+    group: str | None = None
+    progress_max: timedelta | None = None
+
+    @cached_property
+    def external(self) -> bool:
+        """Whether somebody outside completes the step, and no command is sent."""
+        return not self.action
 
     @cached_property
     def timeout_ms(self) -> int:
         """The action's timeout in milliseconds."""
-        return int(self.timeout / timedelta(milliseconds=1))
+        return _ms(self.timeout)
 
     @cached_property
     def compensation_timeout_ms(self) -> int:
         """The compensation's timeout in milliseconds; the action's where none is given."""
-        return int((self.compensation_timeout or self.timeout) / timedelta(milliseconds=1))
+        return _ms(self.compensation_timeout or self.timeout)
 
     @cached_property
     def expiry_ms(self) -> int:
         """The expiry in milliseconds."""
-        return int(self.expiry / timedelta(milliseconds=1))
+        return _ms(self.expiry)
+
+    @cached_property
+    def progress_max_ms(self) -> int | None:
+        """How far progress may move the deadline, in milliseconds after the issue; None: not at all."""
+        return None if self.progress_max is None else _ms(self.progress_max)
+
+
+def parallel(group: str, *steps: Step) -> tuple[Step, ...]:
+    """Let steps be issued together: the saga goes on when all of them are done (design section 3, rule 8).
+
+    Raises DefinitionError for a group of none.
+    """
+    if not steps:
+        raise DefinitionError(f"the group {group!r} has no steps")
+    return tuple(replace(step, group=group) for step in steps)
+
+
+def external(
+    name: str,
+    *,
+    timeout: timedelta,
+    result: type[BaseModel] | None = None,
+    when: Condition | None = None,
+    kind: Kind = Kind.COMPENSATABLE,
+) -> Step:
+    """Make a step that somebody outside completes, by an API call or a message, within `timeout`."""
+    once = Retry(attempts=1)
+    widest = max(timeout, timedelta(days=1))
+    return Step(name, "", "", timeout=timeout, retry=once, expiry=widest, result=result, when=when, kind=kind)
 
 
 @dataclass(frozen=True)
@@ -99,7 +165,8 @@ class SagaDefinition:
     """The plan of a saga; (name, version) identifies it and each run is pinned to it.
 
     `input` is the model that a start request must fit; `business_key` names the text field of it that is
-    unique per definition name.
+    unique per definition name. `deadline` is for the whole saga, counted from its start. `recovery` is how what was
+    given up is tried again before a person is asked; None leaves that to the settings.
     """
 
     name: str
@@ -107,9 +174,11 @@ class SagaDefinition:
     input: type[BaseModel]
     business_key: str
     steps: tuple[Step, ...]
+    deadline: timedelta | None = None
+    recovery: Retry | None = None
 
     def __post_init__(self) -> None:
-        for sentence in _problems(self):
+        for sentence in checks.problems(self):
             raise DefinitionError(f"{self.name} version {self.version}: {sentence}")
 
     @cached_property
@@ -120,77 +189,39 @@ class SagaDefinition:
     @cached_property
     def participants(self) -> tuple[str, ...]:
         """The participants' names, each once, in order of first use."""
-        return tuple(dict.fromkeys(step.participant for step in self.steps))
+        return tuple(dict.fromkeys(step.participant for step in self.steps if not step.external))
+
+    @cached_property
+    def stages(self) -> tuple[tuple[int, ...], ...]:
+        """The positions of the steps that are issued together, in order; most stages are one step."""
+        stages: list[tuple[int, ...]] = []
+        for position, step in enumerate(self.steps):
+            if step.group is not None and position and self.steps[position - 1].group == step.group:
+                stages[-1] += (position,)
+            else:
+                stages.append((position,))
+        return tuple(stages)
+
+    @cached_property
+    def stage_of(self) -> tuple[int, ...]:
+        """Position of a step -> number of its stage."""
+        return tuple(number for number, stage in enumerate(self.stages) for _ in stage)
+
+    @cached_property
+    def pivot(self) -> int | None:
+        """The position of the pivot, or None."""
+        return next((position for position, step in enumerate(self.steps) if step.kind is Kind.PIVOT), None)
+
+    @cached_property
+    def deadline_ms(self) -> int | None:
+        """How long the whole saga may take, in milliseconds, or None."""
+        return None if self.deadline is None else _ms(self.deadline)
+
+    @cached_property
+    def redrives(self) -> Retry:
+        """How what was given up is tried again."""
+        return self.recovery or RECOVERY
 
 
-def _problems(definition: SagaDefinition) -> list[str]:
-    found = []
-    if not _MESSAGE.fullmatch(definition.name):
-        found.append("the name must be CamelCase letters and digits, at most 63")
-    if type(definition.version) is not int or not 1 <= definition.version <= 32_767:
-        found.append("the version must be a whole number from 1 to 32767")
-    if not definition.steps:
-        found.append("a saga needs at least one step")
-    if len(definition.steps) > STEPS_MAX:
-        found.append(f"a saga has at most {STEPS_MAX} steps")
-    names = [step.name for step in definition.steps]
-    found += [f"the step name {name!r} is used twice" for name in dict.fromkeys(names) if names.count(name) > 1]
-    found += _business_key_problems(definition.input, definition.business_key)
-    for step in definition.steps:
-        found += [f"step {step.name!r}: {sentence}" for sentence in _step_problems(step)]
-    return found
-
-
-def _business_key_problems(model: Any, name: str) -> list[str]:
-    if not (isinstance(model, type) and issubclass(model, BaseModel)):
-        return ["the input must be a pydantic model"]
-    chosen = model.model_fields.get(name)
-    if chosen is None:
-        return [f"the business key {name!r} is no field of {model.__name__}"]
-    if chosen.annotation is not str or not chosen.is_required():
-        return [f"the business key {name!r} must be a required text field of {model.__name__}"]
-    return []
-
-
-def _step_problems(step: Step) -> list[str]:
-    found = []
-    if not _STEP_NAME.fullmatch(step.name):
-        found.append("a step's name is lower-case letters, digits and underscores, at most 63")
-    if not _PARTICIPANT.fullmatch(step.participant):
-        found.append(f"{step.participant!r} is no participant's name: lower-case letters, digits and hyphens")
-    found += [
-        f"{message!r} is no command's name: CamelCase letters and digits"
-        for message in (step.action, step.compensation)
-        if message is not None and not _MESSAGE.fullmatch(message)
-    ]
-    if step.action == step.compensation:
-        found.append("the compensation cannot be the action itself")
-    if step.result is not None and not (isinstance(step.result, type) and issubclass(step.result, BaseModel)):
-        found.append("the result must be a pydantic model or None")
-    found += _length_problems(step)
-    for name, retry in {"retry": step.retry, "compensation retry": step.compensation_retry}.items():
-        found += [f"{name}: {sentence}" for sentence in _retry_problems(retry)]
-    return found
-
-
-def _length_problems(step: Step) -> list[str]:
-    lengths = {"timeout": step.timeout, "compensation timeout": step.compensation_timeout or step.timeout}
-    found = [
-        f"the {name} must lie between one millisecond and {TIMEOUT_MAX.days} days"
-        for name, length in lengths.items()
-        if not timedelta(milliseconds=1) <= length <= TIMEOUT_MAX
-    ]
-    if not step.timeout <= step.expiry <= TIMEOUT_MAX:
-        found.append(f"the expiry must lie between the timeout and {TIMEOUT_MAX.days} days")
-    return found
-
-
-def _retry_problems(retry: Retry) -> list[str]:
-    found = []
-    if type(retry.attempts) is not int or not 1 <= retry.attempts <= ATTEMPTS_MAX:
-        found.append(f"the attempts must be a whole number from 1 to {ATTEMPTS_MAX}")
-    if not timedelta(0) <= retry.base <= retry.cap <= TIMEOUT_MAX:
-        found.append("the pauses must satisfy 0 <= base <= cap")
-    if not 1 <= retry.factor <= 100:
-        found.append("the factor must lie between 1 and 100")
-    return found
+def _ms(length: timedelta) -> int:
+    return int(length / timedelta(milliseconds=1))

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Final, get_args
 
-from coordinator.saga import rules
+from coordinator.saga import rules, verbs
 from coordinator.saga.events import Event
 from coordinator.saga.machine import (
+    ABANDONED,
     COMPENSATING,
     COMPLETED,
     FAILED,
@@ -26,21 +27,33 @@ STAYS: Final = None  # the saga changes and its status does not
 
 # fmt: off
 LEADS_TO: Final[dict[Rule, tuple[SagaStatus | None, ...]]] = {
-    rules.advance:          (PENDING, COMPLETED, SUSPENDED),
-    rules.turn_back:        (STAYS, COMPENSATING, FAILED),
-    rules.retry_or_give_up: (STAYS, COMPENSATING, FAILED),
-    rules.reissue:          (STAYS,),
+    rules.start_now:        (STARTED, COMPLETED, SUSPENDED),
+    rules.advance:          (STAYS, PENDING, COMPLETED, SUSPENDED, COMPENSATING, FAILED),
+    rules.turn_back:        (STAYS, PENDING, COMPENSATING, FAILED, SUSPENDED),
+    rules.refuse_external:  (PENDING, COMPENSATING, FAILED, SUSPENDED),
+    rules.extend:           (STAYS,),
+    rules.retry_or_give_up: (STAYS, PENDING, COMPENSATING, FAILED, SUSPENDED),
+    rules.reissue:          (STAYS, PENDING),
     rules.postpone:         (STAYS,),
+    rules.run_late:         (STAYS, COMPENSATING, FAILED),
     rules.acknowledge_undo: (STAYS, FAILED),
     rules.fail_undo:        (STAYS, SUSPENDED),
     rules.undo_timed_out:   (STAYS, SUSPENDED),
     rules.late_success:     (STAYS,),
     rules.late_failure:     (),
+    rules.late_answer:      (),
     rules.repeated_undo:    (),
     rules.note_success:     (STAYS,),
     rules.note_failure:     (STAYS,),
+    rules.note_refusal:     (STAYS,),
     rules.note_undo:        (STAYS,),
-    rules.resume:           (PENDING, COMPENSATING, COMPLETED, FAILED),
+    verbs.retry:            (PENDING, COMPENSATING, COMPLETED, FAILED, STAYS),
+    verbs.resume:           (PENDING, COMPENSATING, COMPLETED, FAILED, STAYS),
+    verbs.skip:             (PENDING, COMPLETED, STAYS),
+    verbs.resolve:          (PENDING, COMPENSATING, COMPLETED, FAILED, STAYS),
+    verbs.compensate:       (COMPENSATING, FAILED),
+    verbs.suspend:          (SUSPENDED,),
+    verbs.abandon:          (ABANDONED,),
 }
 # fmt: on
 

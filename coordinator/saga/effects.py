@@ -26,6 +26,10 @@ class IncidentReason(StrEnum):
     RESULT_SCHEMA = "result_schema"
     CONFLICTING_UNDO = "conflicting_undo"
     DEFINITION_ERROR = "definition_error"
+    PIVOT_UNKNOWN = "pivot_unknown"
+    RETRIES_EXHAUSTED = "retries_exhausted"
+    FAILED_PAST_PIVOT = "failed_past_pivot"
+    LATE = "late"
 
 
 class IssueCommand(msgspec.Struct, frozen=True, gc=False):
@@ -36,10 +40,11 @@ class IssueCommand(msgspec.Struct, frozen=True, gc=False):
     attempt: int
 
 
-class DeadLetterCompensation(msgspec.Struct, frozen=True, gc=False):
-    """Record that automation has given up on a compensation for now."""
+class DeadLetterCommand(msgspec.Struct, frozen=True, gc=False):
+    """Record that a command's budget is spent; it is tried again by and by, and then a person is asked."""
 
     step: int
+    direction: Direction
     reason: str
 
 
@@ -57,7 +62,7 @@ class ResolveIncidents(msgspec.Struct, frozen=True, gc=False):
     by: str
 
 
-Effect = IssueCommand | DeadLetterCompensation | OpenIncident | ResolveIncidents
+Effect = IssueCommand | DeadLetterCommand | OpenIncident | ResolveIncidents
 
 
 class Moved(msgspec.Struct, frozen=True, gc=False):

@@ -6,53 +6,48 @@ House rules
 - A reply fits when its command_id is the saga's own and of an open command; the step name alone never counts.
 - A budget that ends without a final answer makes a step `unknown`, and `unknown` is undone like `completed`.
 - Undo goes one at a time, latest step first; the next one waits until the one before is acknowledged.
+- Past the pivot a saga only goes forward; what cannot be done there needs a person.
 
-Sequential sagas for now: at most one command is open. Nothing here relies on that except `_proceed`.
+    machine (which rule) -> rules, verbs (what it means) -> moves (what follows) -> payloads (what a command carries)
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any, Final, cast
 
 from coordinator.errors import Conflict
+from coordinator.saga import rules, verbs
 from coordinator.saga.definition import SagaDefinition
 from coordinator.saga.effects import Decision, Moved, Stayed, Verdict
 from coordinator.saga.events import (
+    AbandonRequested,
     BackoffElapsed,
+    CompensateRequested,
     CompensationCompleted,
     CompensationFailed,
     DeadlinePassed,
     Event,
+    ExternalAnswer,
+    ExternalCompleted,
+    ExternalFailed,
     PublicationDelayed,
     Reply,
+    ResolveRequested,
+    ResumeRequested,
     RetryRequested,
+    SagaDeadlinePassed,
+    SkipRequested,
+    StartDue,
     StepCompleted,
     StepFailed,
     StepProgressed,
+    SuspendRequested,
     Timer,
 )
-from coordinator.saga.model import Direction, Outcome, Saga, SagaStatus, StepState, Undo, command_id
-from coordinator.saga.rules import (
-    Context,
-    acknowledge_undo,
-    advance,
-    begin_saga,
-    fail_undo,
-    late_failure,
-    late_success,
-    note_failure,
-    note_success,
-    note_undo,
-    postpone,
-    reissue,
-    repeated_undo,
-    resume,
-    retry_or_give_up,
-    turn_back,
-    undo_timed_out,
-)
+from coordinator.saga.model import RESTING, Direction, Outcome, Saga, SagaStatus, StepState, Undo, command_id
+from coordinator.saga.moves import UNTOUCHED, Context, begin_saga
 
 Rule = Callable[[Context, Any], Decision]
 
@@ -65,94 +60,157 @@ SCHEDULED, STARTED, PENDING, COMPENSATING, SUSPENDED, COMPLETED, FAILED, ABANDON
 
 # fmt: off
 TRANSITIONS: Final[dict[tuple[SagaStatus, type], Rule]] = {
-    (STARTED,      StepCompleted):         advance,
-    (STARTED,      StepFailed):            turn_back,
-    (STARTED,      DeadlinePassed):        retry_or_give_up,
-    (STARTED,      BackoffElapsed):        reissue,
-    (STARTED,      PublicationDelayed):    postpone,
-    (PENDING,      StepCompleted):         advance,
-    (PENDING,      StepFailed):            turn_back,
-    (PENDING,      DeadlinePassed):        retry_or_give_up,
-    (PENDING,      BackoffElapsed):        reissue,
-    (PENDING,      PublicationDelayed):    postpone,
-    (COMPENSATING, StepCompleted):         late_success,
-    (COMPENSATING, StepFailed):            late_failure,
-    (COMPENSATING, CompensationCompleted): acknowledge_undo,
-    (COMPENSATING, CompensationFailed):    fail_undo,
-    (COMPENSATING, DeadlinePassed):        undo_timed_out,
-    (COMPENSATING, BackoffElapsed):        reissue,
-    (COMPENSATING, PublicationDelayed):    postpone,
-    (SUSPENDED,    StepCompleted):         note_success,
-    (SUSPENDED,    StepFailed):            note_failure,
-    (SUSPENDED,    CompensationCompleted): note_undo,
-    (SUSPENDED,    RetryRequested):        resume,
-    (COMPLETED,    StepCompleted):         late_success,
-    (COMPLETED,    StepFailed):            late_failure,
-    (FAILED,       StepCompleted):         late_success,
-    (FAILED,       StepFailed):            late_failure,
-    (FAILED,       CompensationCompleted): repeated_undo,
-    (ABANDONED,    StepCompleted):         late_success,
-    (ABANDONED,    StepFailed):            late_failure,
-    (ABANDONED,    CompensationCompleted): repeated_undo,
+    (SCHEDULED,    StartDue):             rules.start_now,
+    (SCHEDULED,    CompensateRequested):  verbs.compensate,
+    (SCHEDULED,    AbandonRequested):     verbs.abandon,
+    (STARTED,      StepCompleted):        rules.advance,
+    (STARTED,      StepFailed):           rules.turn_back,
+    (STARTED,      StepProgressed):       rules.extend,
+    (STARTED,      ExternalCompleted):    rules.advance,
+    (STARTED,      ExternalFailed):       rules.refuse_external,
+    (STARTED,      DeadlinePassed):       rules.retry_or_give_up,
+    (STARTED,      BackoffElapsed):       rules.reissue,
+    (STARTED,      PublicationDelayed):   rules.postpone,
+    (STARTED,      SagaDeadlinePassed):   rules.run_late,
+    (STARTED,      CompensateRequested):  verbs.compensate,
+    (STARTED,      SuspendRequested):     verbs.suspend,
+    (STARTED,      AbandonRequested):     verbs.abandon,
+    (PENDING,      StepCompleted):        rules.advance,
+    (PENDING,      StepFailed):           rules.turn_back,
+    (PENDING,      StepProgressed):       rules.extend,
+    (PENDING,      ExternalCompleted):    rules.advance,
+    (PENDING,      ExternalFailed):       rules.refuse_external,
+    (PENDING,      DeadlinePassed):       rules.retry_or_give_up,
+    (PENDING,      BackoffElapsed):       rules.reissue,
+    (PENDING,      PublicationDelayed):   rules.postpone,
+    (PENDING,      SagaDeadlinePassed):   rules.run_late,
+    (PENDING,      CompensateRequested):  verbs.compensate,
+    (PENDING,      SuspendRequested):     verbs.suspend,
+    (PENDING,      AbandonRequested):     verbs.abandon,
+    (COMPENSATING, StepCompleted):        rules.late_success,
+    (COMPENSATING, StepFailed):           rules.late_failure,
+    (COMPENSATING, CompensationCompleted): rules.acknowledge_undo,
+    (COMPENSATING, CompensationFailed):   rules.fail_undo,
+    (COMPENSATING, ExternalCompleted):    rules.late_answer,
+    (COMPENSATING, ExternalFailed):       rules.late_answer,
+    (COMPENSATING, DeadlinePassed):       rules.undo_timed_out,
+    (COMPENSATING, BackoffElapsed):       rules.reissue,
+    (COMPENSATING, PublicationDelayed):   rules.postpone,
+    (COMPENSATING, SuspendRequested):     verbs.suspend,
+    (COMPENSATING, AbandonRequested):     verbs.abandon,
+    (SUSPENDED,    StepCompleted):        rules.note_success,
+    (SUSPENDED,    StepFailed):           rules.note_failure,
+    (SUSPENDED,    CompensationCompleted): rules.note_undo,
+    (SUSPENDED,    ExternalCompleted):    rules.note_success,
+    (SUSPENDED,    ExternalFailed):       rules.note_refusal,
+    (SUSPENDED,    RetryRequested):       verbs.retry,
+    (SUSPENDED,    SkipRequested):        verbs.skip,
+    (SUSPENDED,    ResolveRequested):     verbs.resolve,
+    (SUSPENDED,    CompensateRequested):  verbs.compensate,
+    (SUSPENDED,    ResumeRequested):      verbs.resume,
+    (SUSPENDED,    AbandonRequested):     verbs.abandon,
+    (COMPLETED,    StepCompleted):        rules.late_success,
+    (COMPLETED,    StepFailed):           rules.late_failure,
+    (COMPLETED,    ExternalCompleted):    rules.late_answer,
+    (COMPLETED,    ExternalFailed):       rules.late_answer,
+    (FAILED,       StepCompleted):        rules.late_success,
+    (FAILED,       StepFailed):           rules.late_failure,
+    (FAILED,       CompensationCompleted): rules.repeated_undo,
+    (FAILED,       ExternalCompleted):    rules.late_answer,
+    (FAILED,       ExternalFailed):       rules.late_answer,
+    (ABANDONED,    StepCompleted):        rules.late_success,
+    (ABANDONED,    StepFailed):           rules.late_failure,
+    (ABANDONED,    CompensationCompleted): rules.repeated_undo,
+    (ABANDONED,    ExternalCompleted):    rules.late_answer,
+    (ABANDONED,    ExternalFailed):       rules.late_answer,
 }
 
-_NO_MAXIMUM = "no step declares by how much progress may extend its deadline"
-_UNDO_NOT_ISSUED = "no compensation has been issued"
 _NOTHING_ISSUED = "no command has been issued yet"
+_UNDO_NOT_ISSUED = "no compensation has been issued"
+_TURNED_BACK = "the saga has turned back"
 _TIMERS_REST = "timers rest while a saga is suspended"
+_OWED = "a failed compensation is owed all the same"
+_BEGUN = "the saga has begun already"
 _ENDED = "the saga has ended"
 
 IGNORED: Final[dict[tuple[SagaStatus, type], str]] = {
-    (SCHEDULED,    StepCompleted):         _NOTHING_ISSUED,
-    (SCHEDULED,    StepFailed):            _NOTHING_ISSUED,
-    (SCHEDULED,    StepProgressed):        _NOTHING_ISSUED,
+    (SCHEDULED,    StepCompleted):        _NOTHING_ISSUED,
+    (SCHEDULED,    StepFailed):           _NOTHING_ISSUED,
+    (SCHEDULED,    StepProgressed):       _NOTHING_ISSUED,
     (SCHEDULED,    CompensationCompleted): _NOTHING_ISSUED,
-    (SCHEDULED,    CompensationFailed):    _NOTHING_ISSUED,
-    (SCHEDULED,    DeadlinePassed):        _NOTHING_ISSUED,
-    (SCHEDULED,    BackoffElapsed):        _NOTHING_ISSUED,
-    (SCHEDULED,    PublicationDelayed):    _NOTHING_ISSUED,
-    (STARTED,      StepProgressed):        _NO_MAXIMUM,
+    (SCHEDULED,    CompensationFailed):   _NOTHING_ISSUED,
+    (SCHEDULED,    ExternalCompleted):    _NOTHING_ISSUED,
+    (SCHEDULED,    ExternalFailed):       _NOTHING_ISSUED,
+    (SCHEDULED,    DeadlinePassed):       _NOTHING_ISSUED,
+    (SCHEDULED,    BackoffElapsed):       _NOTHING_ISSUED,
+    (SCHEDULED,    PublicationDelayed):   _NOTHING_ISSUED,
+    (SCHEDULED,    SagaDeadlinePassed):   _NOTHING_ISSUED,
     (STARTED,      CompensationCompleted): _UNDO_NOT_ISSUED,
-    (STARTED,      CompensationFailed):    _UNDO_NOT_ISSUED,
-    (PENDING,      StepProgressed):        _NO_MAXIMUM,
+    (STARTED,      CompensationFailed):   _UNDO_NOT_ISSUED,
+    (STARTED,      StartDue):             _BEGUN,
     (PENDING,      CompensationCompleted): _UNDO_NOT_ISSUED,
-    (PENDING,      CompensationFailed):    _UNDO_NOT_ISSUED,
-    (COMPENSATING, StepProgressed):        "the saga has turned back",
-    (SUSPENDED,    StepProgressed):        _TIMERS_REST,
-    (SUSPENDED,    CompensationFailed):    "a failed compensation is owed all the same",
-    (SUSPENDED,    DeadlinePassed):        _TIMERS_REST,
-    (SUSPENDED,    BackoffElapsed):        _TIMERS_REST,
-    (SUSPENDED,    PublicationDelayed):    _TIMERS_REST,
-    (COMPLETED,    StepProgressed):        _ENDED,
+    (PENDING,      CompensationFailed):   _UNDO_NOT_ISSUED,
+    (PENDING,      StartDue):             _BEGUN,
+    (COMPENSATING, StepProgressed):       _TURNED_BACK,
+    (COMPENSATING, StartDue):             _BEGUN,
+    (COMPENSATING, SagaDeadlinePassed):   _TURNED_BACK,
+    (SUSPENDED,    StepProgressed):       _TIMERS_REST,
+    (SUSPENDED,    CompensationFailed):   _OWED,
+    (SUSPENDED,    DeadlinePassed):       _TIMERS_REST,
+    (SUSPENDED,    BackoffElapsed):       _TIMERS_REST,
+    (SUSPENDED,    PublicationDelayed):   _TIMERS_REST,
+    (SUSPENDED,    StartDue):             _BEGUN,
+    (SUSPENDED,    SagaDeadlinePassed):   _TIMERS_REST,
+    (COMPLETED,    StepProgressed):       _ENDED,
     (COMPLETED,    CompensationCompleted): _UNDO_NOT_ISSUED,
-    (COMPLETED,    CompensationFailed):    _UNDO_NOT_ISSUED,
-    (COMPLETED,    DeadlinePassed):        _ENDED,
-    (COMPLETED,    BackoffElapsed):        _ENDED,
-    (COMPLETED,    PublicationDelayed):    _ENDED,
-    (FAILED,       StepProgressed):        _ENDED,
-    (FAILED,       CompensationFailed):    _ENDED,
-    (FAILED,       DeadlinePassed):        _ENDED,
-    (FAILED,       BackoffElapsed):        _ENDED,
-    (FAILED,       PublicationDelayed):    _ENDED,
-    (ABANDONED,    StepProgressed):        _ENDED,
-    (ABANDONED,    CompensationFailed):    _ENDED,
-    (ABANDONED,    DeadlinePassed):        _ENDED,
-    (ABANDONED,    BackoffElapsed):        _ENDED,
-    (ABANDONED,    PublicationDelayed):    _ENDED,
+    (COMPLETED,    CompensationFailed):   _UNDO_NOT_ISSUED,
+    (COMPLETED,    DeadlinePassed):       _ENDED,
+    (COMPLETED,    BackoffElapsed):       _ENDED,
+    (COMPLETED,    PublicationDelayed):   _ENDED,
+    (COMPLETED,    StartDue):             _BEGUN,
+    (COMPLETED,    SagaDeadlinePassed):   _ENDED,
+    (FAILED,       StepProgressed):       _ENDED,
+    (FAILED,       CompensationFailed):   _ENDED,
+    (FAILED,       DeadlinePassed):       _ENDED,
+    (FAILED,       BackoffElapsed):       _ENDED,
+    (FAILED,       PublicationDelayed):   _ENDED,
+    (FAILED,       StartDue):             _BEGUN,
+    (FAILED,       SagaDeadlinePassed):   _ENDED,
+    (ABANDONED,    StepProgressed):       _ENDED,
+    (ABANDONED,    CompensationFailed):   _ENDED,
+    (ABANDONED,    DeadlinePassed):       _ENDED,
+    (ABANDONED,    BackoffElapsed):       _ENDED,
+    (ABANDONED,    PublicationDelayed):   _ENDED,
+    (ABANDONED,    StartDue):             _BEGUN,
+    (ABANDONED,    SagaDeadlinePassed):   _ENDED,
 }
 # fmt: on
 
 
-def begin(definition: SagaDefinition, saga_id: str, *, now_ms: int) -> Moved:
-    """Start a saga: version 1, its first command issued."""
-    return begin_saga(definition, saga_id, now_ms)
+def begin(
+    definition: SagaDefinition,
+    saga_id: str,
+    *,
+    now_ms: int,
+    input_: bytes = b"{}",
+    start_at_ms: int | None = None,
+    held: Container[str] = (),
+) -> Moved:
+    """Start a saga: version 1, its first commands issued, or scheduled until `start_at_ms`.
+
+    `input_` is JSON text that fits the definition's model; `held` as in `decide`.
+    """
+    return begin_saga(definition, saga_id, now_ms, input_, start_at_ms, held)
 
 
-def decide(definition: SagaDefinition, saga: Saga, event: Event, *, now_ms: int, roll: float) -> Decision:
+def decide(
+    definition: SagaDefinition, saga: Saga, event: Event, *, now_ms: int, roll: float, held: Container[str] = ()
+) -> Decision:
     """Say what follows from `event`: the next saga with its effects, or why nothing changes.
 
-    `now_ms` is the database's clock in milliseconds, `roll` a number in [0, 1) for the jitter of back-offs.
-    Raises Conflict when the saga's status does not allow the event; nothing was changed then.
+    `now_ms` is the database's clock in milliseconds, `roll` a number in [0, 1) for the jitter of back-offs, `held` the
+    participants that take no new actions at present. Raises Conflict when the saga does not allow an operator's verb;
+    nothing was changed then.
     """
     kind = type(event)
     step = -1
@@ -161,35 +219,47 @@ def decide(definition: SagaDefinition, saga: Saga, event: Event, *, now_ms: int,
         step = _own_step(definition, saga, reply)
         if step < 0:
             return _misfit(definition, saga, reply)
-    elif isinstance(event, Timer):
+    elif isinstance(event, Timer | ExternalAnswer):
         step = definition.index.get(event.step_name, -1)
         if step < 0:
             return Stayed(Verdict.FOREIGN, f"the definition has no step {event.step_name!r}")
+        if isinstance(event, ExternalAnswer) and not definition.steps[step].external:
+            return Stayed(Verdict.FOREIGN, f"step {event.step_name!r} is its participant's to answer")
     rule = TRANSITIONS.get((saga.status, kind))
     if rule is not None:
-        return rule(Context(definition, saga, step, saga.steps[step], now_ms, roll), event)
+        state = saga.steps[step] if step >= 0 else UNTOUCHED
+        return rule(Context(definition, saga, step, state, now_ms, roll, held), event)
     reason = IGNORED.get((saga.status, kind))
     if reason is not None:
         return Stayed(Verdict.STALE, reason)
-    raise Conflict(f"{kind.__name__} is not possible while the saga is {saga.status.value}")
+    verb = kind.__name__.removesuffix("Requested").lower()
+    raise Conflict(f"{verb} is not possible while the saga is {saga.status.value}")
 
 
-def due(definition: SagaDefinition, saga: Saga, *, now_ms: int) -> list[DeadlinePassed | BackoffElapsed]:
-    """List the timers of a saga that have come due, one per open command."""
-    if saga.status is SagaStatus.SUSPENDED:
+DueTimer = DeadlinePassed | BackoffElapsed | StartDue | SagaDeadlinePassed
+
+
+def due(definition: SagaDefinition, saga: Saga, *, now_ms: int) -> list[DueTimer]:
+    """List the timers of a saga that have come due, the most particular first."""
+    if saga.status in RESTING:
         return []
-    return [
+    if saga.status is SagaStatus.SCHEDULED:
+        return [StartDue()] if saga.starts_ms is not None and saga.starts_ms <= now_ms else []
+    timers: list[DueTimer] = [
         _timer(definition.steps[position].name, step)
         for position, step in enumerate(saga.steps)
         if step.deadline_ms is not None and step.deadline_ms <= now_ms
     ]
+    if saga.expires_ms is not None and saga.expires_ms <= now_ms:
+        timers.append(SagaDeadlinePassed())
+    return timers
 
 
 def _timer(name: str, step: StepState) -> DeadlinePassed | BackoffElapsed:
-    if step.undo in (Undo.ISSUED, Undo.BACKING_OFF):
-        resting, direction, attempt = step.undo is Undo.BACKING_OFF, Direction.COMPENSATION, step.undo_attempt
+    if step.undo in (Undo.ISSUED, Undo.BACKING_OFF, Undo.DEAD_LETTERED):
+        resting, direction, attempt = step.undo is not Undo.ISSUED, Direction.COMPENSATION, step.undo_attempt
     else:
-        resting, direction, attempt = step.outcome is Outcome.BACKING_OFF, Direction.ACTION, step.attempt
+        resting, direction, attempt = step.outcome is not Outcome.ISSUED, Direction.ACTION, step.attempt
     return (BackoffElapsed if resting else DeadlinePassed)(name, direction, attempt)
 
 

@@ -28,8 +28,9 @@ class SagaStatus(StrEnum):
 
 TERMINAL = frozenset({SagaStatus.COMPLETED, SagaStatus.FAILED, SagaStatus.ABANDONED})
 
-
 RESTING = frozenset({*TERMINAL, SagaStatus.SUSPENDED})
+
+_SCHEDULED = SagaStatus.SCHEDULED
 
 
 class Outcome(StrEnum):
@@ -76,13 +77,25 @@ class UndoEffect(StrEnum):
     NOTHING_TO_UNDO = "nothing_to_undo"
 
 
+class Kind(StrEnum):
+    """What a step means for the way back (design section 3, rule 7)."""
+
+    COMPENSATABLE = "compensatable"  # undone when the saga turns back
+    PIVOT = "pivot"  # the point of no return: once it is done, the saga only goes forward
+    RETRIABLE = "retriable"  # behind the pivot: tried until it works, or a person is asked
+
+
 class StepState(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One step of one saga.
 
     `deadline_ms` is the moment at which the step wants attention: the outstanding command's deadline, or the
-    end of its back-off; null when nothing is awaited. Attempts count from 1 and never restart; the attempts
-    that the present budget has used are `attempt - budget_base`. `result` is the JSON text that the participant
-    sent; it is unset, not None, before that, because msgspec cannot read `Raw | None`.
+    end of a pause; null when nothing is awaited. A step that is `waiting` with a deadline is held back by flow control.
+    Attempts count from 1 and never restart; the attempts that the present budget has used are
+    `attempt - budget_base`, and `redrives` counts those beyond it. `limit_ms` bounds what progress does.
+
+    `result` is the JSON text that the participant sent; it is unset, not None, before that, because msgspec cannot
+    read `Raw | None`. `payload` is what the action carries where that is not the saga's input. `condition` is what a
+    conditional step's `when` said; None before it was asked, and for other steps.
     """
 
     outcome: Outcome = Outcome.WAITING
@@ -95,10 +108,18 @@ class StepState(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     result: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     effect: UndoEffect | None = None
     late_success: bool = False
+    redrives: int = 0
+    limit_ms: int | None = None
+    payload: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    condition: bool | None = None
 
 
 class Saga(msgspec.Struct, frozen=True, gc=False):
-    """One run of a definition; `version` counts its transitions from 1 and guards every write."""
+    """One run of a definition; `version` counts its transitions from 1 and guards every write.
+
+    `input` is the JSON text that the saga was started with. `starts_ms` is when a scheduled saga begins, `expires_ms`
+    the deadline of the whole saga as long as it matters.
+    """
 
     id: str
     definition: str
@@ -107,11 +128,16 @@ class Saga(msgspec.Struct, frozen=True, gc=False):
     version: int
     steps: tuple[StepState, ...]
     facing: Facing = Facing.FORWARD
+    input: bytes = b"{}"
+    starts_ms: int | None = None
+    expires_ms: int | None = None
 
     @property
     def deadline_ms(self) -> int | None:
-        """The earliest moment at which one of the steps wants attention, or None."""
-        earliest: int | None = None
+        """The earliest moment at which the saga or one of its steps wants attention, or None."""
+        if self.status is _SCHEDULED:
+            return self.starts_ms
+        earliest = self.expires_ms
         for step in self.steps:
             moment = step.deadline_ms
             if moment is not None and (earliest is None or moment < earliest):
@@ -129,6 +155,8 @@ class SagaState(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
     steps: tuple[StepState, ...]
     facing: Facing = Facing.FORWARD
+    starts_ms: int | None = None
+    expires_ms: int | None = None
 
 
 _ENCODER = msgspec.json.Encoder()
@@ -137,7 +165,7 @@ _DECODER = msgspec.json.Decoder(SagaState)
 
 def dump_state(saga: Saga) -> bytes:
     """Write the changing part of a saga as JSON text."""
-    return _ENCODER.encode(SagaState(saga.steps, saga.facing))
+    return _ENCODER.encode(SagaState(saga.steps, saga.facing, saga.starts_ms, saga.expires_ms))
 
 
 def load_state(raw: bytes) -> SagaState:

@@ -1,130 +1,153 @@
 """The rules that the machine's table names: each says what one event means in one kind of situation.
 
-Every rule takes the context and the event and returns the whole decision. Rules of the forward way come
-first, then those of the way back, then those of a suspended saga; the steps they are made of stand below.
+Every rule takes the context and the event and returns the whole decision. Rules of the forward way come first, then
+those of the way back, then those of a suspended saga. Operators' verbs are in verbs.py; what follows from a rule is
+put together in moves.py.
 """
 
 from __future__ import annotations
 
 import msgspec
 
-from coordinator.saga.definition import SagaDefinition
-from coordinator.saga.effects import (
-    DeadLetterCompensation,
-    Decision,
-    Effect,
-    IncidentReason,
-    IssueCommand,
-    Moved,
-    OpenIncident,
-    ResolveIncidents,
-    Stayed,
-    Verdict,
-)
+from coordinator.saga.effects import Decision, Effect, IncidentReason, Moved, OpenIncident, Stayed, Verdict
 from coordinator.saga.events import (
     CompensationCompleted,
     CompensationFailed,
-    RetryRequested,
+    ExternalCompleted,
+    ExternalFailed,
+    SagaDeadlinePassed,
+    StartDue,
     StepCompleted,
     StepFailed,
+    StepProgressed,
     Timer,
 )
-from coordinator.saga.model import (
-    Direction,
-    Facing,
-    Outcome,
-    Saga,
-    SagaStatus,
-    StepState,
-    Undo,
-    UndoEffect,
+from coordinator.saga.model import Direction, Outcome, Saga, SagaStatus, StepState, Undo, UndoEffect
+from coordinator.saga.moves import (
+    BACKWARD,
+    FORWARD,
+    OPEN_OUTCOMES,
+    OPEN_UNDOS,
+    Context,
+    await_or_undo,
+    back_off_or_give_up,
+    back_off_or_park,
+    cancel,
+    fail,
+    go_forward,
+    issue_undo,
+    move,
+    owing,
+    proceed,
+    reissue_action,
+    replace,
+    settled,
+    with_step,
+    with_steps,
 )
 
-# Every reply passes here, and reading a member through its class is the dearest thing a rule does.
-_WAITING, _ISSUED, _COMPLETED = Outcome.WAITING, Outcome.ISSUED, Outcome.COMPLETED
-_STARTED, _PENDING = SagaStatus.STARTED, SagaStatus.PENDING
-_NONE, _OWED, _ACTION, _FORWARD = Undo.NONE, Undo.OWED, Direction.ACTION, Facing.FORWARD
-
-_OPEN_OUTCOMES = (Outcome.ISSUED, Outcome.BACKING_OFF)
-_OPEN_UNDOS = (Undo.ISSUED, Undo.BACKING_OFF)
-_TO_BE_UNDONE = (Outcome.COMPLETED, Outcome.UNKNOWN)
-_UNTOUCHED = StepState()
-_replace = msgspec.structs.replace
-
-
-class Context(msgspec.Struct, frozen=True, gc=False):
-    """What a rule may look at; `step` is the position that the event is about and `state` its present value.
-
-    An event about the saga as a whole has step -1, and its rule looks at no single state.
-    """
-
-    definition: SagaDefinition
-    saga: Saga
-    step: int
-    state: StepState
-    now_ms: int
-    roll: float
-
-
-def begin_saga(definition: SagaDefinition, saga_id: str, now_ms: int) -> Moved:
-    """Create a saga with its first command issued."""
-    first = StepState(Outcome.ISSUED, attempt=1, deadline_ms=now_ms + definition.steps[0].timeout_ms)
-    steps = (first, *(_UNTOUCHED,) * (len(definition.steps) - 1))
-    saga = Saga(saga_id, definition.name, definition.version, _STARTED, 1, steps)
-    return Moved(saga, (IssueCommand(0, _ACTION, 1),))
+_COMPLETED, _NONE = Outcome.COMPLETED, Undo.NONE
+_OVER = "an attempt that is over"
 
 
 # ---------------------------------------------------------------- forward
 
 
-def advance(c: Context, event: StepCompleted) -> Decision:
+def start_now(c: Context, _event: StartDue) -> Decision:
+    """The time has come: issue the first commands."""
+    return go_forward(c, c.saga.steps)
+
+
+def advance(c: Context, event: StepCompleted | ExternalCompleted) -> Decision:
     """The step is done: issue the next one, or complete the saga; a result with a problem needs a person."""
-    if c.state.outcome not in _OPEN_OUTCOMES:
-        return late_success(c, event)
+    if c.state.outcome not in OPEN_OUTCOMES:
+        return _too_late(c, Outcome.COMPLETED, event)
+    steps = with_step(c.saga.steps, c.step, _completed(c.state, event))
+    if c.saga.facing is not FORWARD:
+        return await_or_undo(c, steps)
     if event.problem is not None:
         return note_success(c, event)
-    return _proceed(c, _with(c.saga.steps, c.step, _completed(c.state, event)), _FORWARD)
+    return go_forward(c, steps)
 
 
 def turn_back(c: Context, event: StepFailed) -> Decision:
     """A final failure turns the saga back; a retryable one uses the step's budget."""
-    if c.state.outcome not in _OPEN_OUTCOMES:
+    if c.state.outcome not in OPEN_OUTCOMES:
         return late_failure(c, event)
     if not event.error.retryable:
-        return _turn_back(c, Outcome.FAILED)
+        return fail(c, f"{event.error.code}: {event.error.message}")
     if c.state.outcome is Outcome.BACKING_OFF or event.attempt != c.state.attempt:
-        return Stayed(Verdict.STALE, "a retryable failure of an attempt that is over")
-    return _back_off_or_give_up(c)
+        return Stayed(Verdict.STALE, f"a retryable failure of {_OVER}")
+    return back_off_or_give_up(c)
+
+
+def refuse_external(c: Context, event: ExternalFailed) -> Decision:
+    """Somebody outside has refused: the saga turns back."""
+    if c.state.outcome not in OPEN_OUTCOMES:
+        return _too_late(c, Outcome.FAILED, event)
+    return fail(c, f"{event.error.code}: {event.error.message}")
+
+
+def extend(c: Context, _event: StepProgressed) -> Decision:
+    """The participant is still working: its deadline moves on, up to the declared maximum."""
+    if c.state.outcome is not Outcome.ISSUED:
+        return Stayed(Verdict.STALE, f"progress of {_OVER}")
+    if c.state.limit_ms is None:
+        return Stayed(Verdict.STALE, "the step does not declare by how much progress may extend its deadline")
+    timeout_ms = c.definition.steps[c.step].timeout_ms
+    deadline_ms = min(c.now_ms + timeout_ms, c.state.limit_ms)
+    if c.state.deadline_ms is not None and deadline_ms <= c.state.deadline_ms:
+        return Stayed(Verdict.STALE, "the deadline cannot be extended any further")
+    return Moved(move(c, replace(c.state, deadline_ms=deadline_ms)))
 
 
 def retry_or_give_up(c: Context, event: Timer) -> Decision:
     """No answer in time: try again after a pause, or call the outcome unknown and turn back."""
     if not _is_current(c, event):
-        return Stayed(Verdict.STALE, "the deadline of an attempt that is over")
-    return _back_off_or_give_up(c)
+        return Stayed(Verdict.STALE, f"the deadline of {_OVER}")
+    return back_off_or_give_up(c)
 
 
 def reissue(c: Context, event: Timer) -> Decision:
     """The pause is over: send the next attempt of the same command."""
     state = c.state
-    if event.direction is Direction.ACTION:
-        if state.outcome is not Outcome.BACKING_OFF or event.attempt != state.attempt:
-            return Stayed(Verdict.STALE, "the pause of an attempt that is over")
-        return _issue_action(c, c.saga.steps, c.step)
-    if state.undo is not Undo.BACKING_OFF or event.attempt != state.undo_attempt:
-        return Stayed(Verdict.STALE, "the pause of an attempt that is over")
-    return _issue_undo(c, c.saga.steps, c.step)
+    if event.direction is Direction.COMPENSATION:
+        paused = state.undo in (Undo.BACKING_OFF, Undo.DEAD_LETTERED) and state.deadline_ms is not None
+        if not paused or event.attempt != state.undo_attempt:
+            return Stayed(Verdict.STALE, f"the pause of {_OVER}")
+        return issue_undo(c, c.saga.steps, c.step)
+    if event.attempt == state.attempt and state.outcome is Outcome.BACKING_OFF:
+        return reissue_action(c, c.saga.steps, c.step)
+    if state.outcome is Outcome.WAITING and state.deadline_ms is not None:
+        return _release(c)
+    return Stayed(Verdict.STALE, f"the pause of {_OVER}")
+
+
+def _release(c: Context) -> Decision:
+    """Flow control held the step back: ask again."""
+    if c.definition.steps[c.step].participant in c.held:
+        return Stayed(Verdict.STALE, "the participant is still not to be asked for anything new")
+    return go_forward(c, c.saga.steps)
 
 
 def postpone(c: Context, event: Timer) -> Decision:
     """The command had not left our outbox when its deadline came: it gets its whole time from now on."""
     if not _is_current(c, event):
-        return Stayed(Verdict.STALE, "the deadline of an attempt that is over")
+        return Stayed(Verdict.STALE, f"the deadline of {_OVER}")
     step = c.definition.steps[c.step]
     action = event.direction is Direction.ACTION
     timeout_ms = step.timeout_ms if action else step.compensation_timeout_ms
-    waiting = _replace(c.state, deadline_ms=c.now_ms + timeout_ms)
-    return Moved(_moved(c.saga, c.saga.status, _with(c.saga.steps, c.step, waiting)))
+    limit_ms = None if step.progress_max_ms is None or not action else c.now_ms + step.progress_max_ms
+    return Moved(move(c, replace(c.state, deadline_ms=c.now_ms + timeout_ms, limit_ms=limit_ms)))
+
+
+def run_late(c: Context, _event: SagaDeadlinePassed) -> Decision:
+    """The whole saga is late: before the pivot it turns back, from then on a person hears of it (rule 10)."""
+    pivot = c.definition.pivot
+    if pivot is None or c.saga.steps[pivot].outcome is Outcome.WAITING:
+        return cancel(c)
+    saga = replace(with_steps(c, c.saga.status, c.saga.steps), expires_ms=None)
+    return Moved(saga, (OpenIncident(IncidentReason.LATE, None, "the deadline of the whole saga has passed"),))
 
 
 # ---------------------------------------------------------------- backward
@@ -132,47 +155,55 @@ def postpone(c: Context, event: Timer) -> Decision:
 
 def acknowledge_undo(c: Context, event: CompensationCompleted) -> Decision:
     """The step is undone: issue the next undo, or end the saga as failed."""
-    if c.state.undo not in _OPEN_UNDOS:
+    if c.state.undo not in OPEN_UNDOS:
         return _undo_not_open(c)
     undone = _undone(c.state, event)
-    decision = _proceed(c, _with(c.saga.steps, c.step, undone), Facing.BACKWARD)
+    decision = proceed(c, with_step(c.saga.steps, c.step, undone), BACKWARD)
     incidents = _contradictions(c, undone)
-    return _replace(decision, effects=decision.effects + incidents) if incidents else decision
+    return replace(decision, effects=decision.effects + incidents) if incidents else decision
 
 
 def fail_undo(c: Context, event: CompensationFailed) -> Decision:
     """The undo did not work: try again after a pause, or park the saga; nothing else is undone before it."""
     if c.state.undo is not Undo.ISSUED or event.attempt != c.state.undo_attempt:
         return Stayed(Verdict.STALE, "the failure of a compensation's attempt that is over")
-    return _back_off_or_park(c, f"{event.error.code}: {event.error.message}")
+    return back_off_or_park(c, f"{event.error.code}: {event.error.message}")
 
 
 def undo_timed_out(c: Context, event: Timer) -> Decision:
     """No answer to an undo in time: as if it had failed."""
     if not _is_current(c, event):
-        return Stayed(Verdict.STALE, "the deadline of an attempt that is over")
-    return _back_off_or_park(c, "no answer in time")
+        return Stayed(Verdict.STALE, f"the deadline of {_OVER}")
+    return back_off_or_park(c, "no answer in time")
 
 
 # ---------------------------------------------------------------- too late
 
 
-def late_success(c: Context, _event: StepCompleted) -> Decision:
+def late_success(c: Context, event: StepCompleted) -> Decision:
     """A success after the outcome was settled revives nothing; that of an unknown step is worth a line."""
-    if c.state.outcome is not Outcome.UNKNOWN:
-        return _not_open(c, Outcome.COMPLETED)
+    return _too_late(c, Outcome.COMPLETED, event)
+
+
+def _too_late(c: Context, said: Outcome, event: object) -> Decision:
+    if c.state.outcome is not Outcome.UNKNOWN or not isinstance(event, StepCompleted):
+        return _not_open(c, said)
     if c.state.late_success:
         return Stayed(Verdict.DUPLICATE, "the late success is noted already")
-    noted = _replace(c.state, late_success=True)
-    saga = _moved(c.saga, c.saga.status, _with(c.saga.steps, c.step, noted))
-    return Moved(saga, _contradictions(c, noted), Verdict.STALE, "a late success of an unknown step")
+    noted = replace(c.state, late_success=True)
+    return Moved(move(c, noted), _contradictions(c, noted), Verdict.STALE, "a late success of an unknown step")
 
 
 def late_failure(c: Context, event: StepFailed) -> Decision:
     """A failure after the outcome was settled changes nothing."""
     if event.error.retryable:
-        return Stayed(Verdict.STALE, "a retryable failure of an attempt that is over")
+        return Stayed(Verdict.STALE, f"a retryable failure of {_OVER}")
     return _not_open(c, Outcome.FAILED)
+
+
+def late_answer(c: Context, event: ExternalCompleted | ExternalFailed) -> Decision:
+    """An answer from outside to a step that does not wait for one any more."""
+    return _not_open(c, Outcome.COMPLETED if isinstance(event, ExternalCompleted) else Outcome.FAILED)
 
 
 def repeated_undo(c: Context, _event: CompensationCompleted) -> Decision:
@@ -183,132 +214,80 @@ def repeated_undo(c: Context, _event: CompensationCompleted) -> Decision:
 # ---------------------------------------------------------------- suspended: noted, and nothing issued
 
 
-def note_success(c: Context, event: StepCompleted) -> Decision:
-    """An open action succeeded while the saga rests."""
-    if c.state.outcome not in _OPEN_OUTCOMES:
-        return late_success(c, event)
+def note_success(c: Context, event: StepCompleted | ExternalCompleted) -> Decision:
+    """An open action succeeded while the saga rests, perhaps one that automation had given up on."""
+    if not _is_open_at_rest(c):
+        return _too_late(c, Outcome.COMPLETED, event)
     effects: tuple[Effect, ...] = ()
     if event.problem is not None:
         effects = (OpenIncident(IncidentReason.RESULT_SCHEMA, c.step, event.problem),)
-    steps = _with(c.saga.steps, c.step, _completed(c.state, event))
-    return Moved(_moved(c.saga, SagaStatus.SUSPENDED, steps), effects)
+    return Moved(_resting(c, _completed(c.state, event)), effects)
 
 
 def note_failure(c: Context, event: StepFailed) -> Decision:
-    """An open action failed for good while the saga rests: it will turn back when it goes on."""
-    if c.state.outcome not in _OPEN_OUTCOMES:
+    """An open action failed for good while the saga rests: it will turn back, or is past the pivot and cannot."""
+    if not _is_open_at_rest(c):
         return late_failure(c, event)
     if event.error.retryable:
         return Stayed(Verdict.STALE, "a retryable failure while the saga is suspended")
-    return Moved(_moved(c.saga, SagaStatus.SUSPENDED, _owing(c, Outcome.FAILED), Facing.BACKWARD))
+    return _note_failed(c, f"{event.error.code}: {event.error.message}")
+
+
+def note_refusal(c: Context, event: ExternalFailed) -> Decision:
+    """Somebody outside has refused an external step while the saga rests."""
+    if not _is_open_at_rest(c):
+        return _too_late(c, Outcome.FAILED, event)
+    return _note_failed(c, f"{event.error.code}: {event.error.message}")
 
 
 def note_undo(c: Context, event: CompensationCompleted) -> Decision:
     """An undo was acknowledged while the saga rests, perhaps one that automation had given up on."""
-    if c.state.undo not in (*_OPEN_UNDOS, Undo.DEAD_LETTERED):
+    if c.state.undo not in OPEN_UNDOS:
         return _undo_not_open(c)
     undone = _undone(c.state, event)
-    saga = _moved(c.saga, SagaStatus.SUSPENDED, _with(c.saga.steps, c.step, undone))
-    return Moved(saga, _contradictions(c, undone))
+    return Moved(_resting(c, undone), _contradictions(c, undone))
 
 
-def resume(c: Context, event: RetryRequested) -> Decision:
-    """Go on the way the saga faced: re-issue what is open or was given up, else whatever comes next."""
-    decision = _go_on(c)
-    return _replace(decision, effects=(ResolveIncidents(event.actor), *decision.effects))
+def _note_failed(c: Context, why: str) -> Decision:
+    failed = settled(c.state, Outcome.FAILED)
+    if c.past_pivot:
+        return Moved(_resting(c, failed), (OpenIncident(IncidentReason.FAILED_PAST_PIVOT, c.step, why),))
+    steps = owing(c.definition, with_step(c.saga.steps, c.step, failed))
+    return Moved(with_steps(c, SagaStatus.SUSPENDED, steps, BACKWARD))
+
+
+def _is_open_at_rest(c: Context) -> bool:
+    """Whether a suspended saga waits for an answer: a step given up on the way forward was not undone, so it counts."""
+    given_up = c.state.outcome is Outcome.UNKNOWN and c.saga.facing is FORWARD
+    return given_up or c.state.outcome in OPEN_OUTCOMES
+
+
+def _resting(c: Context, state: StepState) -> Saga:
+    return move(c, state, SagaStatus.SUSPENDED)
 
 
 # ---------------------------------------------------------------- what the rules are made of
 
 
-def _go_on(c: Context) -> Moved:
-    for position, state in enumerate(c.saga.steps):
-        if state.outcome in _OPEN_OUTCOMES:
-            renewed = _replace(state, budget_base=state.attempt)
-            return _issue_action(c, _with(c.saga.steps, position, renewed), position)
-        if state.undo in (*_OPEN_UNDOS, Undo.DEAD_LETTERED):
-            renewed = _replace(state, budget_base=state.undo_attempt)
-            return _issue_undo(c, _with(c.saga.steps, position, renewed), position)
-    return _proceed(c, c.saga.steps, c.saga.facing)
-
-
-def _proceed(c: Context, steps: tuple[StepState, ...], facing: Facing) -> Moved:
-    """Issue what comes next when nothing is open, or end the saga."""
-    if facing is _FORWARD:
-        for position, state in enumerate(steps):
-            if state.outcome is _WAITING:
-                return _issue_action(c, steps, position)
-        return Moved(_moved(c.saga, SagaStatus.COMPLETED, steps))
-    for position in range(len(steps) - 1, -1, -1):
-        if steps[position].undo is _OWED:
-            return _issue_undo(c, steps, position)
-    return Moved(_moved(c.saga, SagaStatus.FAILED, steps, facing))
-
-
-def _issue_action(c: Context, steps: tuple[StepState, ...], position: int) -> Moved:
-    state = steps[position]
-    attempt = state.attempt + 1
-    deadline_ms = c.now_ms + c.definition.steps[position].timeout_ms
-    issued = StepState(_ISSUED, _NONE, state.generation, attempt, 0, state.budget_base, deadline_ms)
-    # A saga that has heard nothing yet stays `started` while it repeats its first command.
-    status = _STARTED if attempt > 1 and c.saga.status is _STARTED else _PENDING
-    saga = _moved(c.saga, status, _with(steps, position, issued))
-    return Moved(saga, (IssueCommand(position, _ACTION, attempt),))
-
-
-def _issue_undo(c: Context, steps: tuple[StepState, ...], position: int) -> Moved:
-    state = steps[position]
-    attempt = state.undo_attempt + 1
-    deadline_ms = c.now_ms + c.definition.steps[position].compensation_timeout_ms
-    issued = _replace(state, undo=Undo.ISSUED, undo_attempt=attempt, deadline_ms=deadline_ms)
-    saga = _moved(c.saga, SagaStatus.COMPENSATING, _with(steps, position, issued), Facing.BACKWARD)
-    return Moved(saga, (IssueCommand(position, Direction.COMPENSATION, attempt),))
-
-
-def _turn_back(c: Context, outcome: Outcome) -> Moved:
-    return _proceed(c, _owing(c, outcome), Facing.BACKWARD)
-
-
-def _owing(c: Context, outcome: Outcome) -> tuple[StepState, ...]:
-    """Settle the step of the event as `outcome` and mark every step that must be undone."""
-    settled = _with(c.saga.steps, c.step, _replace(c.state, outcome=outcome, deadline_ms=None))
-    return tuple(
-        _replace(state, undo=Undo.OWED, budget_base=0)
-        if state.outcome in _TO_BE_UNDONE and step.compensation is not None
-        else state
-        for state, step in zip(settled, c.definition.steps, strict=True)
+def _completed(state: StepState, event: StepCompleted | ExternalCompleted) -> StepState:
+    if state.payload is msgspec.UNSET and state.condition is None:
+        return StepState(_COMPLETED, _NONE, state.generation, state.attempt, 0, 0, None, event.result)
+    return StepState(
+        _COMPLETED,
+        _NONE,
+        state.generation,
+        state.attempt,
+        0,
+        0,
+        None,
+        event.result,
+        payload=state.payload,
+        condition=state.condition,
     )
 
 
-def _back_off_or_give_up(c: Context) -> Moved:
-    retry = c.definition.steps[c.step].retry
-    used = c.state.attempt - c.state.budget_base
-    if used >= retry.attempts:
-        return _turn_back(c, Outcome.UNKNOWN)
-    again_ms = c.now_ms + retry.pause_ms(used, c.roll)
-    resting = _replace(c.state, outcome=Outcome.BACKING_OFF, deadline_ms=again_ms)
-    return Moved(_moved(c.saga, c.saga.status, _with(c.saga.steps, c.step, resting)))
-
-
-def _back_off_or_park(c: Context, why: str) -> Moved:
-    retry = c.definition.steps[c.step].compensation_retry
-    used = c.state.undo_attempt - c.state.budget_base
-    if used < retry.attempts:
-        again_ms = c.now_ms + retry.pause_ms(used, c.roll)
-        resting = _replace(c.state, undo=Undo.BACKING_OFF, deadline_ms=again_ms)
-        return Moved(_moved(c.saga, c.saga.status, _with(c.saga.steps, c.step, resting)))
-    parked = _replace(c.state, undo=Undo.DEAD_LETTERED, deadline_ms=None)
-    saga = _moved(c.saga, SagaStatus.SUSPENDED, _with(c.saga.steps, c.step, parked), Facing.BACKWARD)
-    incident = OpenIncident(IncidentReason.COMPENSATION_DEAD_LETTERED, c.step, why)
-    return Moved(saga, (DeadLetterCompensation(c.step, why), incident))
-
-
-def _completed(state: StepState, event: StepCompleted) -> StepState:
-    return StepState(_COMPLETED, _NONE, state.generation, state.attempt, 0, 0, None, event.result)
-
-
 def _undone(state: StepState, event: CompensationCompleted) -> StepState:
-    return _replace(state, undo=Undo.COMPENSATED, effect=event.effect, deadline_ms=None)
+    return replace(state, undo=Undo.COMPENSATED, effect=event.effect, deadline_ms=None)
 
 
 def _contradictions(c: Context, state: StepState) -> tuple[Effect, ...]:
@@ -339,14 +318,3 @@ def _is_current(c: Context, event: Timer) -> bool:
     if event.direction is Direction.ACTION:
         return c.state.outcome is Outcome.ISSUED and event.attempt == c.state.attempt
     return c.state.undo is Undo.ISSUED and event.attempt == c.state.undo_attempt
-
-
-def _with(steps: tuple[StepState, ...], position: int, state: StepState) -> tuple[StepState, ...]:
-    changed = list(steps)
-    changed[position] = state
-    return tuple(changed)
-
-
-def _moved(saga: Saga, status: SagaStatus, steps: tuple[StepState, ...], facing: Facing | None = None) -> Saga:
-    facing = facing or saga.facing
-    return Saga(saga.id, saga.definition, saga.definition_version, status, saga.version + 1, steps, facing)

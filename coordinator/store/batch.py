@@ -188,8 +188,9 @@ class Batch:
         """Keep a record that cannot be applied."""
         self.dead.append(("record", *record, None, None, None))
 
-    def set_aside_compensation(
+    def set_aside_command(
         self,
+        kind: str,
         saga_id: str,
         saga_version: int,
         command_id: str,
@@ -199,10 +200,10 @@ class Batch:
         detail: str,
         value: bytes,
     ) -> None:
-        """Keep a compensation that automation has given up on for now."""
+        """Keep an action or a compensation (`kind` is its direction) that automation has given up on for now."""
         self.dead.append(
             (
-                "compensation",
+                kind,
                 reason,
                 detail,
                 None,

@@ -170,9 +170,9 @@ class SagaReads:
         name, arguments = list_query(chosen, before, limit)
         return [_summary(row) for row in await self._fetch(name, *arguments)]
 
-    async def was_retried(self, saga_id: str, version: int, actor: str, reason: str) -> bool:
-        """Whether the retry that left `version` of a saga was this one."""
-        return bool(await self._fetch("get_retry", saga_id, version, actor, reason))
+    async def was_done(self, action: str, saga_id: str, version: int, actor: str, reason: str) -> bool:
+        """Whether the act that left `version` of a saga was this one."""
+        return bool(await self._fetch("get_act", saga_id, action, version, actor, reason))
 
     async def migration(self) -> str | None:
         """The migration at which the database stands; None when it has none."""

@@ -238,5 +238,6 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
         self._consumer.forget_positions()
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
-        log.info("partitions_assigned", partitions=sorted((tp.topic, tp.partition) for tp in assigned))
+        topics = sorted({tp.topic for tp in assigned})
+        log.info("partitions_assigned", partitions=sorted(tp.partition for tp in assigned), topics=topics)
         await self._on_assigned()

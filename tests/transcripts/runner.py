@@ -9,7 +9,7 @@
 
 What happens stands at the margin, what the machine answers is indented. A line that ends in ` ...` has an answer
 that is not worth showing. What can happen:
-    begin NAME [attempts=N] [undo_attempts=N] [steps=N] [without_compensation=STEP,STEP]
+    begin NAME [attempts=N] [undo_attempts=N] [recovery=N] [steps=N] [without_compensation=STEP,STEP]
     reply STEP completed|failed|progress|undone|nothing_to_undo|undo_failed [retryable] [attempt=N]
           [problem=TEXT] [source=NAME] [step_name=NAME] [command_id=TEXT]
     wait [1m30s] [delayed]     let time pass, by default to the next deadline, and fire the timers that come due;
@@ -30,9 +30,9 @@ from collections.abc import Iterator
 import msgspec
 
 from coordinator.errors import Conflict
-from coordinator.saga.definition import Retry, SagaDefinition, Step
+from coordinator.saga.definition import RECOVERY, Retry, SagaDefinition, Step
 from coordinator.saga.effects import (
-    DeadLetterCompensation,
+    DeadLetterCommand,
     Effect,
     IssueCommand,
     OpenIncident,
@@ -218,8 +218,10 @@ class Player:
                 step = self.definition.steps[position]
                 command = step.action if direction is Direction.ACTION else step.compensation
                 return f"send {command} to {step.participant}, attempt {attempt}"
-            case DeadLetterCompensation(position, reason):
-                return f"dead letter {self.definition.steps[position].compensation}: {reason}"
+            case DeadLetterCommand(position, direction, reason):
+                step = self.definition.steps[position]
+                command = step.action if direction is Direction.ACTION else step.compensation
+                return f"dead letter {command}: {reason}"
             case OpenIncident(reason, position, detail):
                 step_name = "" if position is None else f" at {self.definition.steps[position].name}"
                 return f"incident {reason}{step_name}: {detail}"
@@ -244,7 +246,8 @@ def _shaped(definition: SagaDefinition, options: dict[str, str]) -> SagaDefiniti
         )
         for step in definition.steps[: int(options.get("steps", len(definition.steps)))]
     )
-    return dataclasses.replace(definition, steps=steps)
+    recovery = Retry(int(options.get("recovery", RECOVERY.attempts)), RECOVERY.base, RECOVERY.factor, RECOVERY.cap)
+    return dataclasses.replace(definition, steps=steps, recovery=recovery)
 
 
 def _change(old: str, new: str) -> str:

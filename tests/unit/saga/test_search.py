@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from pydantic import BaseModel
 
-from coordinator.saga import rules
+from coordinator.saga import moves
 from coordinator.saga.definition import Retry, SagaDefinition, Step
 from coordinator.saga.diagram import arrows
 from coordinator.saga.effects import Decision, Moved
@@ -42,6 +42,7 @@ def define(steps: int, attempts: int = 1, undo_attempts: int = 1, *, bare: int =
             )
             for number in range(steps)
         ),
+        recovery=Retry(attempts=0),
     )
 
 
@@ -73,7 +74,7 @@ def refuted(definition: SagaDefinition, duties: Duties = STEADY) -> str:
 
 def test_not_undoing_an_unknown_step_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """A coordinator that takes silence for failure leaves an effect behind."""
-    monkeypatch.setattr(rules, "_TO_BE_UNDONE", (Outcome.COMPLETED,))
+    monkeypatch.setattr(moves, "_TO_BE_UNDONE", (Outcome.COMPLETED,))
     assert refuted(define(1)) == "the saga failed, and ['s0'] is still done"
 
 
@@ -86,9 +87,9 @@ def test_a_participant_without_tombstones_is_caught() -> None:
 def test_honouring_a_late_success_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """A coordinator that believes a late success revives a step that is being undone."""
 
-    def honour(c: rules.Context, event: StepCompleted) -> Decision:
+    def honour(c: moves.Context, event: StepCompleted) -> Decision:
         done = msgspec.structs.replace(c.state, outcome=Outcome.COMPLETED, undo=Undo.NONE, deadline_ms=None)
-        return rules._proceed(c, rules._with(c.saga.steps, c.step, done), Facing.FORWARD)
+        return moves.proceed(c, moves.with_step(c.saga.steps, c.step, done), Facing.FORWARD)
 
     monkeypatch.setitem(TRANSITIONS, (COMPENSATING, StepCompleted), honour)
     assert refuted(define(2)) in {
@@ -101,9 +102,9 @@ def test_honouring_a_late_success_is_caught(monkeypatch: pytest.MonkeyPatch) -> 
 def test_taking_a_failed_compensation_for_done_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """A coordinator that gives up and goes on undoes steps out of order, or fails with effects left."""
 
-    def shrug(c: rules.Context, _event: CompensationFailed) -> Decision:
+    def shrug(c: moves.Context, _event: CompensationFailed) -> Decision:
         given_up = msgspec.structs.replace(c.state, undo=Undo.COMPENSATED, deadline_ms=None)
-        return rules._proceed(c, rules._with(c.saga.steps, c.step, given_up), Facing.BACKWARD)
+        return moves.proceed(c, moves.with_step(c.saga.steps, c.step, given_up), Facing.BACKWARD)
 
     monkeypatch.setitem(TRANSITIONS, (COMPENSATING, CompensationFailed), shrug)
     assert refuted(define(2), Duties()) in {
@@ -114,13 +115,14 @@ def test_taking_a_failed_compensation_for_done_is_caught(monkeypatch: pytest.Mon
 
 def test_undoing_in_the_order_of_doing_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """A coordinator that undoes the first step first breaks the strict reverse order."""
-    straight = rules._proceed
+    straight = moves.go_back
 
-    def first_first(c: rules.Context, steps: tuple[StepState, ...], facing: Facing) -> Moved:
+    def first_first(c: moves.Context, steps: tuple[StepState, ...]) -> Moved:
+        steps = moves.owing(c.definition, steps)
         owed = [position for position, state in enumerate(steps) if state.undo is Undo.OWED]
-        return rules._issue_undo(c, steps, owed[0]) if owed else straight(c, steps, facing)
+        return moves.issue_undo(c, steps, owed[0]) if owed else straight(c, steps)
 
-    monkeypatch.setattr(rules, "_proceed", first_first)
+    monkeypatch.setattr(moves, "go_back", first_first)
     assert refuted(define(3)) == "a step was undone before a later one"
 
 

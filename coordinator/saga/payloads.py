@@ -1,0 +1,157 @@
+"""What a command carries and whether a step is wanted: worked out from the saga's input and the results so far.
+
+Both are pure and are asked once, when the step is issued; what they answered is kept in the step's state, so that every
+attempt, and the compensation, carries the same. What cannot be worked out is a problem with a sentence, before any
+command exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from pydantic import BaseModel, ValidationError
+
+from coordinator.saga import paths
+
+if TYPE_CHECKING:
+    from coordinator.saga.definition import SagaDefinition, Step
+    from coordinator.saga.model import Saga, StepState
+
+PAYLOAD_BYTES_MAX = 64 * 1024  # as large as an input may be: a compensation carries it beside the result
+
+_ENCODER = msgspec.json.Encoder()
+
+
+class LacksField(Exception):
+    """The input or a result lacks what a step needs; the text names it."""
+
+
+class Broken(Exception):
+    """A function of the definition failed; the text says how."""
+
+
+class Results(Mapping[str, Any]):
+    """The results of the steps that are done: as their models, or as plain objects where a step declares none."""
+
+    def __init__(self, definition: SagaDefinition, steps: tuple[StepState, ...]) -> None:
+        self._definition = definition
+        self._steps = steps
+        self._read: dict[str, Any] = {}
+
+    def __getitem__(self, step_name: str) -> Any:
+        """The result of a step; raises LacksField when it has none."""
+        if step_name not in self._read:
+            position = self._definition.index.get(step_name)
+            raw = msgspec.UNSET if position is None else self._steps[position].result
+            if position is None or isinstance(raw, msgspec.UnsetType):
+                raise LacksField(f"{step_name}: this step has no result")
+            self._read[step_name] = _read(self._definition.steps[position].result, bytes(raw), step_name)
+        return self._read[step_name]
+
+    def __contains__(self, step_name: object) -> bool:
+        """Whether a step has a result."""
+        return step_name in iter(self)
+
+    def __iter__(self) -> Any:
+        """The names of the steps that have results, in order."""
+        for step, state in zip(self._definition.steps, self._steps, strict=True):
+            if not isinstance(state.result, msgspec.UnsetType):
+                yield step.name
+
+    def __len__(self) -> int:
+        """How many steps have results."""
+        return sum(1 for _ in self)
+
+
+class Material:
+    """What payloads and conditions of one moment of a saga are made of; read once, and only when somebody asks."""
+
+    def __init__(self, definition: SagaDefinition, saga: Saga, steps: tuple[StepState, ...]) -> None:
+        self._definition = definition
+        self._raw = saga.input
+        self._input: Any = None
+        self.results = Results(definition, steps)
+
+    @property
+    def input(self) -> Any:
+        """The saga's input as its model."""
+        if self._input is None:
+            self._input = _read(self._definition.input, self._raw, paths.INPUT)
+        return self._input
+
+
+def wants(step: Step, material: Material) -> bool:
+    """Ask a step's condition; raises LacksField, Broken."""
+    if step.when is None:
+        return True
+    return bool(_call(step.when, step, "when", material))
+
+
+def payload_of(step: Step, material: Material) -> bytes | None:
+    """Work out what an action carries (JSON text), None where that is the saga's input; raises LacksField, Broken."""
+    if step.payload is None:
+        return None
+    source = step.payload
+    made = _call(source, step, "payload", material) if callable(source) else _follow(source, material)
+    if isinstance(made, BaseModel):
+        made = made.model_dump(mode="json")
+    if not isinstance(made, Mapping):
+        raise Broken(f"payload of {step.name}: an object is wanted, not {type(made).__name__}")
+    try:
+        raw = _ENCODER.encode(made)
+    except (TypeError, ValueError, msgspec.MsgspecError) as error:
+        raise Broken(f"payload of {step.name}: {error}") from error
+    if len(raw) > PAYLOAD_BYTES_MAX:
+        raise Broken(f"payload of {step.name}: {len(raw)} bytes as JSON; the limit is {PAYLOAD_BYTES_MAX}")
+    return raw
+
+
+def _call(function: Any, step: Step, what: str, material: Material) -> Any:
+    try:
+        return function(material.input, material.results)
+    except LacksField:
+        raise
+    except ValidationError as error:
+        raise LacksField(f"{what} of {step.name}: {_first(error)}") from error
+    except Exception as error:  # whatever a definition's own code raises
+        raise Broken(f"{what} of {step.name}: {error!r}") from error
+
+
+def _follow(fields: Mapping[str, Any], material: Material) -> dict[str, Any]:
+    return {
+        name: _follow(path, material) if isinstance(path, Mapping) else _found(path, material)
+        for name, path in fields.items()
+    }
+
+
+def _found(path: str, material: Material) -> Any:
+    origin, *fields = path.split(".")
+    found = material.input if origin == paths.INPUT else material.results[origin]
+    for name in fields:
+        try:
+            found = getattr(found, name)
+        except AttributeError:
+            raise LacksField(f"{path}: {name} is missing") from None
+    return found.model_dump(mode="json") if isinstance(found, BaseModel) else _plain(found)
+
+
+def _plain(found: Any) -> Any:
+    if isinstance(found, list | tuple):
+        return [one.model_dump(mode="json") if isinstance(one, BaseModel) else one for one in found]
+    return found
+
+
+def _read(model: type[BaseModel] | None, raw: bytes, name: str) -> Any:
+    if model is None:
+        return msgspec.json.decode(raw)
+    try:
+        return model.__pydantic_validator__.validate_json(raw, strict=True)
+    except ValidationError as error:
+        raise LacksField(f"{name}/{_first(error)}") from error
+
+
+def _first(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    return f"{'/'.join(map(str, first['loc']))}: {first['msg']}"
