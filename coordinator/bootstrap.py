@@ -229,6 +229,7 @@ class Coordinator:
         beside = [asyncio.create_task(upkeep.run(self._stopping))]
         if self._catalogue.sources:
             observer = self._observer(bus, topology, cluster, engine.now)
+            self._checks.append(("choreographies", observer.check))
             beside.append(asyncio.create_task(observer.run(self._stopping)))
         if self._role == "all":
             beside.append(asyncio.create_task(self._serve_api(bus, topology, engine.relay, engine.now)))

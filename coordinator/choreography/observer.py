@@ -84,17 +84,22 @@ class ChoreographyObserver:
     async def run(self, stopping: asyncio.Event) -> None:
         """Observe until `stopping`; never raises for what Kafka or Postgres do."""
         await self._patiently(self._know_the_time, stopping)
-        tasks = [asyncio.create_task(self._follow(topic, stopping)) for topic in self._topics]
-        tasks += [
+        following = [asyncio.create_task(self._follow(topic, stopping)) for topic in self._topics]
+        beside = [
             asyncio.create_task(self._every(KEEP_TIME_S, self._keep_time, stopping)),
             asyncio.create_task(self._every(WATCH_S, self._watch, stopping)),
         ]
         await stopping.wait()
-        await asyncio.wait(tasks, timeout=STOP_S)
-        for task in tasks:
+        await asyncio.wait(following, timeout=STOP_S)  # what is in hand is finished; what is not comes again
+        for task in (*following, *beside):
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*following, *beside, return_exceptions=True)
         await asyncio.gather(*(topic.subscriber.stop() for topic in self._topics), return_exceptions=True)
+
+    async def check(self) -> str | None:
+        """Say which topic cannot be read, for readiness; None when all can."""
+        broken = [f"{topic.topic}: {why}" for topic in self._topics if (why := topic.subscriber.broken) is not None]
+        return ", ".join(broken) or None
 
     async def _follow(self, topic: EventTopic, stopping: asyncio.Event) -> None:
         await self._patiently(lambda: topic.subscriber.start(topic), stopping)

@@ -151,7 +151,12 @@ class Runner:
         commands: list[InboundCommand] = []
         rejected: list[DeadLetter] = []
         for one in polled.items:
-            item = one if isinstance(one, DeadLetter) else await self._read(one)
+            item: InboundCommand | DeadLetter | None
+            if isinstance(one, DeadLetter):
+                item = one
+            else:
+                source = self._sources.get(one.topic)
+                item = read(one) if source is None else await self._read_event(one, source)
             if isinstance(item, DeadLetter):
                 rejected.append(item)
             elif item is not None:
@@ -162,11 +167,8 @@ class Runner:
             log.warning("records_are_no_commands", count=len(rejected), reason=first.reason, detail=first.detail)
         return Batch(commands=commands, rejected=rejected, acknowledged=self._outbox.take_acknowledged())
 
-    async def _read(self, record: Record) -> InboundCommand | DeadLetter | None:
-        """Read a command, or an event that is our business; None for one that is not."""
-        source = self._sources.get(record.topic)
-        if source is None:
-            return read(record)
+    async def _read_event(self, record: Record, source: str) -> InboundCommand | DeadLetter | None:
+        """Read an event as the command that it calls for; None for one that is none of our business."""
         try:
             partitions = await self._publisher.partitions(self._events_topic)
             return read_event(record, self._participant, source, self._events_topic, partitions)

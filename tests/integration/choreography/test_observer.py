@@ -17,8 +17,8 @@ import pytest
 from coordinator.bootstrap import SystemChance, SystemClock
 from coordinator.choreography.catalogue import Catalogue
 from coordinator.choreography.deciding import Recorder
-from coordinator.choreography.draft import Draft, track
 from coordinator.choreography.reading import Arrival, EventArrival, read
+from coordinator.choreography.replaying import Replays
 from coordinator.choreography.timers import ObservedTimers, Offsets
 from coordinator.engine.clock import DatabaseClock
 from coordinator.errors import Unavailable
@@ -27,10 +27,11 @@ from coordinator.kafka.records import Outgoing
 from coordinator.observability.metrics import Metrics
 from coordinator.saga.choreography import ChoreographyDefinition
 from coordinator.saga.definition import seconds
-from coordinator.saga.observing import request_replay
+from coordinator.services.verbs import VerbRefused
 from coordinator.store.batch import Batch
 from coordinator.store.migrations import migrate
 from coordinator.store.postgres import Committed, PostgresStore
+from coordinator.store.reads import SagaReads
 from coordinator.wire.cloudevents import message_headers
 from deploy.local.stack import LocalStack
 from sagas.order_choreography import order_choreography
@@ -148,6 +149,14 @@ async def watch(database: str) -> AsyncIterator[Watch]:
     await watch.know_the_time()
     yield watch
     await watch.store.stop()
+
+
+@pytest.fixture
+async def replays(watch: Watch, database: str) -> AsyncIterator[Replays]:
+    """Give the verb `replay`."""
+    reads = SagaReads(database, pool_max=2)
+    yield Replays(watch.store, reads, CATALOGUE, SystemClock())
+    await reads.stop()
 
 
 @pytest.fixture
@@ -295,13 +304,14 @@ async def test_a_deadline_that_moved_on_does_not_pass(watch: Watch, plain: Any) 
     assert (row["status"], row["wake_at"]) == ("started", row["deadline"])
 
 
-async def test_a_replay_is_owed_until_kafka_has_it(watch: Watch, plain: Any) -> None:
+async def test_a_replay_is_owed_until_kafka_has_it(watch: Watch, replays: Replays, plain: Any) -> None:
     """The last good event goes to its topic and partition byte for byte, and only then is it said to be there."""
     key = new_key()
     created, reserved = event("OrderCreated", key, HASTY), event("InventoryReserved", key, HASTY)
     await watch.take_in(created, reserved)
     assert await watch.fire() == 1
-    await _ask_for_a_replay(watch, plain, key)
+    row = await saga(plain, key)
+    await replays.replay(str(row["id"]), row["version"], "ann", "try again")
     watch.bus.away = True
     assert await watch.fire() == 0
     assert (await saga(plain, key))["status"] == "pending"
@@ -318,6 +328,22 @@ async def test_a_replay_is_owed_until_kafka_has_it(watch: Watch, plain: Any) -> 
     assert len(watch.bus.sent) == 1
 
 
+async def test_a_replay_is_asked_for_once(watch: Watch, replays: Replays, plain: Any) -> None:
+    """A lost answer is looked up, ten hands at once do one act, and each of the others hears how the saga stands."""
+    key = new_key()
+    await watch.take_in(event("OrderCreated", key, HASTY))
+    assert await watch.fire() == 1
+    row = await saga(plain, key)
+    watch.store.deaf = True
+    summary = await replays.replay(str(row["id"]), row["version"], "ann", "try again")
+    assert (summary.status, summary.version) == ("pending", row["version"] + 1)
+    hands = [replays.replay(str(row["id"]), row["version"], "ann", f"hand {number}") for number in range(10)]
+    refused = await asyncio.gather(*hands, return_exceptions=True)
+    assert all(isinstance(each, VerbRefused) and each.members["saga_status"] == "pending" for each in refused)
+    audits = await plain.fetch("SELECT action, reason FROM audit_log WHERE saga_id = $1", row["id"])
+    assert [tuple(audit) for audit in audits] == [("replay", "try again")]
+
+
 async def _events(plain: Any, key: str) -> list[str]:
     rows = await plain.fetch(
         "SELECT l.event FROM saga_log AS l JOIN saga AS s ON s.id = l.saga_id"
@@ -325,14 +351,3 @@ async def _events(plain: Any, key: str) -> list[str]:
         key,
     )
     return [row["event"] for row in rows]
-
-
-async def _ask_for_a_replay(watch: Watch, plain: Any, key: str) -> None:
-    [row] = await watch.store.load([str((await saga(plain, key))["id"])])
-    tracked = track(row, CATALOGUE)
-    assert tracked is not None
-    assert tracked.saga is not None
-    draft = Draft(CATALOGUE)
-    now_ms = await watch.store.now_ms()
-    draft.apply(tracked, request_replay(HASTY, tracked.saga, "ann", now_ms), now_ms)
-    await watch.store.commit(draft.finish())
