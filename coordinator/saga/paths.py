@@ -40,7 +40,7 @@ Compiled = tuple[tuple[str, str, Any], ...]
 
 
 def compiled(paths: Mapping[str, Any]) -> Compiled:
-    """Payload paths taken apart once: (field, origin, names of fields), or (field, "", Compiled) for a nested object."""
+    """Payload paths taken apart: (field, origin, names of fields), or (field, "", Compiled) for a nested object."""
     return tuple(_part(name, path) for name, path in paths.items())
 
 
