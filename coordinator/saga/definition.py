@@ -90,10 +90,10 @@ class Step:
     `timeout` is how long one attempt may stay unanswered; `progress_max` is how far reports of progress may move that
     deadline, counted from the attempt's issue. `expiry` is how long after its issue a participant may still begin the
     action; it is wide: a command that waited out an outage of ours is still wanted. `result` is the shape that later
-    readers rely on; None takes any object. `payload` says what the action carries: None is the saga's input, a
-    mapping (Fields, or a plain one) names fields and where each comes from (`"input.city"`, `"book_hotel.price_cents"`), a
-    function makes it. `when` says whether the step is wanted at all. Neighbours of one `group` are issued together. A step without an action is
-    external: somebody outside completes it.
+    readers rely on; None takes any object. `payload` says what the action carries: None is the saga's input, a mapping
+    (Fields, or a plain one) names fields and where each comes from (`"input.city"`, `"book_room.price_cents"`), a
+    function makes it. `when` says whether the step is wanted at all. Neighbours of one `group` are issued together. A
+    step without an action is external: somebody outside completes it.
     """
 
     name: str
