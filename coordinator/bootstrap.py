@@ -39,6 +39,8 @@ from coordinator.kafka.publisher import Publisher
 from coordinator.kafka.subscriber import Subscriber
 from coordinator.kafka.topics import TopicSpec, cluster_id, partition_counts
 from coordinator.observability.metrics import Metrics
+from coordinator.saga.definition import Retry, seconds
+from coordinator.services.recovery import Recovery
 from coordinator.services.sagas import SagaService
 from coordinator.services.upkeep import Upkeep
 from coordinator.settings import Settings
@@ -204,6 +206,7 @@ class Coordinator:
             metrics=self._metrics,
             lifecycle=self._lifecycle(bus, topology),
             log_transitions=settings.log.transitions,
+            recovery=recovery(settings),
         )
         engine = self._engine = Engine(self._store, bus, inbox, self._clock, self._chance, parts)
         self._checks.append(("partitions", lambda: _owns(engine)))
@@ -217,7 +220,16 @@ class Coordinator:
             settings.database.log_retention_days,
         )
         await self._patiently("the log's days", upkeep.make_log_days)
-        beside = [asyncio.create_task(upkeep.run(self._stopping))]
+        worker = Recovery(
+            self._store,
+            bus,
+            topology,
+            self._registry,
+            self._metrics,
+            lambda: engine.ownership.owned,
+            recovery(settings),
+        )
+        beside = [asyncio.create_task(chores.run(self._stopping)) for chores in (upkeep, worker)]
         if self._role == "all":
             beside.append(asyncio.create_task(self._serve_api(bus, topology, engine.relay, engine.now)))
         if self._stopping.is_set():
@@ -306,6 +318,12 @@ def security(settings: Settings) -> Security:
         password=kafka.password.get_secret_value() if kafka.password is not None else None,
         ca_file=kafka.ca_file,
     )
+
+
+def recovery(settings: Settings) -> Retry:
+    """How often, and when, dead letters are sent again by themselves."""
+    given = settings.recovery
+    return Retry(given.tries, seconds(given.base_seconds), given.factor, seconds(given.cap_seconds))
 
 
 def topic_specs(settings: Settings, participants: list[str]) -> list[TopicSpec]:

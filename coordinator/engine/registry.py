@@ -45,6 +45,11 @@ class Registry:
         return list(self._by_version)
 
     @property
+    def known_ids(self) -> list[int]:
+        """The small ids of the definitions that this process can run."""
+        return list(self._by_id)
+
+    @property
     def names(self) -> list[str]:
         """The names of the known definitions, sorted."""
         return sorted(self._newest)

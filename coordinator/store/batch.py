@@ -41,7 +41,11 @@ class Fence(NamedTuple):
 
 
 class DeadRecord(NamedTuple):
-    """A consumed record (or a range of unreadable ones) that is set aside with its raw bytes."""
+    """A consumed record (or a range of unreadable ones) that is set aside with its raw bytes.
+
+    `complete` says that nothing was cut; with `pause_ms` it is sent again by itself after so long. `letter_id` and
+    `try_` are what a record that was sent again says of itself: which letter it is, and which try.
+    """
 
     reason: str
     detail: str
@@ -54,6 +58,11 @@ class DeadRecord(NamedTuple):
     value: bytes | None
     value_length: int | None
     headers: bytes
+    saga_id: str | None = None
+    complete: bool = False
+    pause_ms: int | None = None
+    letter_id: int | None = None
+    try_: int | None = None
 
 
 # How each group's columns travel. n: whole numbers or NULL, w: words (ids, names: no text that needs quoting) or
@@ -64,7 +73,8 @@ _START = "wawannwannwa"
 _LOG = "wnnwwwa"
 _OUT = "wnnnwnwwa"
 _KEY = "wnn"
-_DEAD = "a" * 15
+_DEAD = "a" * 19
+_DEAD_FIRST = 15  # the statement numbers the others of a dead letter's columns last
 _INCIDENT = "a" * 5
 _RESOLVE = "a" * 2
 _AUDIT = "a" * 6
@@ -186,7 +196,8 @@ class Batch:
 
     def set_aside_record(self, record: DeadRecord) -> None:
         """Keep a record that cannot be applied."""
-        self.dead.append(("record", *record, None, None, None))
+        *first, saga_id, complete, pause_ms, letter_id, try_ = record
+        self.dead.append(("record", *first, saga_id, None, None, complete, pause_ms, letter_id, try_))
 
     def set_aside_command(
         self,
@@ -218,6 +229,10 @@ class Batch:
                 saga_id,
                 saga_version,
                 command_id,
+                True,
+                None,
+                None,
+                None,
             )
         )
 
@@ -248,10 +263,12 @@ class Batch:
         arguments += _columns(self.logs, _LOG)
         arguments += _columns(self.out, _OUT)
         arguments += _columns(rows_of(self.tokens), _KEY)
-        arguments += _columns(self.dead, _DEAD)
+        dead = _columns(self.dead, _DEAD)
+        arguments += dead[:_DEAD_FIRST]
         arguments += _columns(self.incidents, _INCIDENT)
         arguments += _columns(self.resolves, _RESOLVE)
         arguments += _columns(self.audits, _AUDIT)
+        arguments += dead[_DEAD_FIRST:]
         return arguments
 
 

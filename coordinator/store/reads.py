@@ -190,6 +190,10 @@ class SagaReads:
         """Ask Postgres for the time; raises Unavailable."""
         await self._fetch("now")
 
+    async def fetch(self, name: str, *arguments: Any) -> list[asyncpg.Record]:
+        """Run one of the other reading statements of queries/."""
+        return await self._fetch(name, *arguments)
+
     async def _fetch(self, name: str, *arguments: Any) -> list[asyncpg.Record]:
         return await self._run(lambda connection: connection.fetch(statement(name), *arguments))
 

@@ -35,8 +35,22 @@ BROKEN = {
     " VALUES ('ann', 'retry', $1, 'mended', 2, 2)",
     "a_record_says_where_it_came_from": "INSERT INTO dead_letter (kind, reason, detail, topic, partition, headers,"
     " saga_id) VALUES ('record', 'empty', '', 't', 0, '', $1)",
-    "a_compensation_says_whose_it_is": "INSERT INTO dead_letter (kind, reason, detail, topic, partition, headers,"
+    "a_command_says_whose_it_is": "INSERT INTO dead_letter (kind, reason, detail, topic, partition, headers,"
     " saga_id) VALUES ('compensation', 'given_up', '', 't', 0, '', $1)",
+    "a_dead_letter_is_open_redriven_or_discarded": "INSERT INTO dead_letter (kind, reason, detail, topic, partition,"
+    " headers, saga_id, saga_version, command_id, state) VALUES ('action', 'r', '', 't', 0, '', $1, 1, 'c', 'lost')",
+    "tries_are_counted_from_none": "INSERT INTO dead_letter (kind, reason, detail, topic, partition, headers, saga_id,"
+    " saga_version, command_id, tries) VALUES ('action', 'r', '', 't', 0, '', $1, 1, 'c', -1)",
+    "a_discarded_letter_is_left_alone": "INSERT INTO dead_letter (kind, reason, detail, cluster_id, topic, partition,"
+    " first_offset, next_offset, headers, saga_id, complete, state, next_try_at)"
+    " VALUES ('record', 'r', '', 'c', 't', 0, 1, 2, '', $1, true, 'discarded', now())",
+    "only_a_whole_record_is_sent_again": "INSERT INTO dead_letter (kind, reason, detail, cluster_id, topic, partition,"
+    " first_offset, next_offset, headers, saga_id, complete, next_try_at)"
+    " VALUES ('record', 'r', '', 'c', 't', 0, 1, 2, '', $1, false, now())",
+    "a_change_of_a_letter_says_who_and_why": "INSERT INTO dead_letter (kind, reason, detail, topic, partition, headers,"
+    " saga_id, saga_version, command_id, changed_at) VALUES ('action', 'r', '', 't', 0, '', $1, 1, 'c', now())",
+    "an_act_is_about_a_saga_or_a_dead_letter": "INSERT INTO audit_log (actor, action, saga_id, reason, version_before,"
+    " version_after, letter_id) VALUES ('ann', 'retry', $1, 'mended', 1, 2, 7)",
     "a_resolved_incident_says_by_whom": "INSERT INTO incident (saga_id, saga_version, reason, detail, resolved_at)"
     " VALUES ($1, 1, 'r', '', now())",
 }
