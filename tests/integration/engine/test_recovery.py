@@ -18,6 +18,7 @@ from coordinator.kafka.records import Outgoing
 from coordinator.observability.metrics import Metrics
 from coordinator.saga.definition import Retry, seconds
 from coordinator.services.recovery import Recovery
+from coordinator.store.batch import Batch
 from coordinator.store.migrations import migrate
 from coordinator.store.postgres import PostgresStore
 from tests.e2e.definitions import definitions
@@ -34,6 +35,10 @@ SAGA = """
     INSERT INTO saga (id, part, definition_id, created_at, business_key, input, version, updated_at, deadline, wake_at,
                       status, state)
     SELECT $1, 0, $2, now(), 'k', '', 1, now(), now(), now(), 'pending', ''
+"""
+COMMAND_LETTER = """
+    INSERT INTO dead_letter (kind, reason, detail, topic, partition, headers, saga_id, saga_version, command_id)
+    VALUES ('compensation', 'r', '', 't', 0, '[]', $1, 1, 'c')
 """
 
 
@@ -241,3 +246,27 @@ async def test_the_worker_outlives_what_goes_wrong(office: Office) -> None:
     store.fetch = faulty  # type: ignore[method-assign]
     await asyncio.wait_for(worker.run(stopping), 10)
     assert await office.state(letter) == ("redriven", 1, None)
+
+
+async def test_what_a_person_does_to_a_saga_closes_its_letters(office: Office) -> None:
+    """The letter of a command follows its saga: taken up again with it, given up with it; records are left alone."""
+    await office.worker()
+    [row] = await office.rows("SELECT id FROM saga_definition LIMIT 1")
+    await office.rows("INSERT INTO shard (part, cluster_id) VALUES (0, 'here')")
+    retried, abandoned = uuid.uuid4(), uuid.uuid4()
+    for saga_id in (retried, abandoned):
+        await office.rows(SAGA, saga_id, row["id"])
+        await office.rows(COMMAND_LETTER, saga_id)
+        await office.letter("internal", saga_id=saga_id)
+    batch = Batch()
+    batch.move(str(abandoned), 1, 2, "abandoned", b"", None, unless_unsent=False)
+    for saga_id in (retried, abandoned):
+        batch.resolve_incidents(str(saga_id), "ann")
+    await office.stores[0].commit(batch)
+    letters = await office.rows("SELECT saga_id, kind, state, changed_by FROM dead_letter ORDER BY id")
+    assert [tuple(letter) for letter in letters] == [
+        (retried, "compensation", "redriven", "ann"),
+        (retried, "record", "open", None),
+        (abandoned, "compensation", "discarded", "ann"),
+        (abandoned, "record", "open", None),
+    ]
