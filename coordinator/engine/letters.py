@@ -96,6 +96,11 @@ def dead_record(
     )
 
 
+def fits_whole(record: Record) -> bool:
+    """Whether a record is small enough to be kept uncut."""
+    return _fits(record, _WHOLE)
+
+
 def headers_json(headers: Iterable[tuple[str, bytes | None]]) -> bytes:
     """Headers as JSON: [name, text], [name, null] without a value, [name, null, base64] where it is no UTF-8."""
     shown: list[list[str | None]] = []

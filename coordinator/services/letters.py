@@ -6,16 +6,17 @@ by the recovery worker should that die: once the act is committed it happens.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
 import structlog
 
-from coordinator.engine.letters import headers_json, headers_of
+from coordinator.engine.letters import fits_whole, headers_json, headers_of
 from coordinator.engine.ports import Bus
 from coordinator.engine.registry import Registry
 from coordinator.engine.topology import Topology
 from coordinator.errors import Conflict, InvalidInput, NotFound, Unavailable
+from coordinator.kafka.records import Record
 from coordinator.observability.metrics import Metrics
 from coordinator.services.legibility import KeptRecord, Legible, Refusal, changed_identity, legible, refusal_of
 from coordinator.services.recovery import LEASE_MS, send_again
@@ -28,6 +29,7 @@ PAGE_MAX = 200
 ACTOR_MAX = 200  # characters
 REASON_MAX = 500
 STATES = ("open", "redriven", "discarded")
+ReadAgain = Callable[[str, int, int], Awaitable[Record | None]]  # of a topic, a partition, at an offset
 KINDS = ("record", "action", "compensation")
 
 
@@ -69,6 +71,8 @@ class LetterService:
         topology: Topology,
         registry: Registry,
         metrics: Metrics,
+        cluster_id: str,
+        read_again: ReadAgain,
     ) -> None:
         self._store = store
         self._reads = reads
@@ -76,6 +80,8 @@ class LetterService:
         self._topology = topology
         self._registry = registry
         self._metrics = metrics
+        self._cluster_id = cluster_id
+        self._read_again = read_again
 
     async def list(self, chosen: LetterFilter, before: int | None = None, limit: int = 50) -> list[LetterSummary]:
         """Letters that fit a filter, newest first, from behind the id `before`; raises InvalidInput, Unavailable."""
@@ -92,6 +98,14 @@ class LetterService:
         kept = await self._kept(letter_id)
         original, current = _original(kept), _current(kept)
         return Letter(kept.summary, kept.cluster_id, original, current, legible(current, self._registry))
+
+    async def complete(self, letter_id: int) -> Letter:
+        """Read the record of a letter that was cut again from Kafka, and keep it whole, if it is still there.
+
+        Answers the letter as it is then; look at `complete`. Raises NotFound, Unavailable.
+        """
+        await self._completed(await self._kept(letter_id))
+        return await self.get(letter_id)
 
     async def redrive(
         self,
@@ -113,7 +127,10 @@ class LetterService:
         _check_words(actor, reason)
         kept = await self._kept(letter_id)
         self._check_open(kept.summary, "send it again", "retry")
-        self._check_whole(kept, value)
+        self._check_single(kept.summary)
+        if value is None:
+            kept = await self._completed(kept)
+            _check_whole(kept)
         current = _current(kept)
         edited = _edited(current, value, headers or {})
         self._check_edit(_original(kept), edited, new_identity=new_identity)
@@ -165,9 +182,8 @@ class LetterService:
         if letter.state != "open":
             raise _moved_on(letter)
 
-    def _check_whole(self, kept: KeptLetter, value: bytes | None) -> None:
-        """Refuse what cannot be sent again at all, or not without a value that somebody gives."""
-        letter = kept.summary
+    def _check_single(self, letter: LetterSummary) -> None:
+        """Refuse what is not one record of our topic."""
         if letter.topic != self._topology.replies:
             sentence = f"dead letter {letter.id} is of topic {letter.topic}; only {self._topology.replies} is ours"
             raise LetterConflict(sentence, letter.state)
@@ -175,9 +191,22 @@ class LetterService:
         if following - first > 1:
             sentence = f"dead letter {letter.id} stands for the offsets {first} to {following - 1}, not for one record"
             raise LetterConflict(sentence, letter.state)
-        if value is None and not letter.complete and kept.edited_value is None:
-            sentence = f"of dead letter {letter.id} only the beginning is kept: give the whole value to send it again"
-            raise InvalidInput(sentence, "/value")
+
+    async def _completed(self, kept: KeptLetter) -> KeptLetter:
+        """The letter, whole if it can be: of a record that was cut Kafka may still have all of it."""
+        letter = kept.summary
+        if letter.kind != "record" or letter.complete or kept.cluster_id != self._cluster_id:
+            return kept
+        try:
+            record = await self._read_again(letter.topic, letter.partition, letter.first_offset or 0)
+        except Unavailable as error:
+            log.info("record_not_read_again", letter_id=letter.id, reason=str(error))
+            return kept
+        if record is None or not fits_whole(record) or not _begins_with(record.value, kept.value):
+            return kept
+        headers = headers_json(record.headers)
+        await self._store.fetch("complete_dead_letter", letter.id, record.key, record.value, headers)
+        return await self._kept(letter.id)
 
     def _check_edit(self, original: KeptRecord, edited: KeptRecord, *, new_identity: bool) -> None:
         refusal = refusal_of(edited, self._registry)
@@ -186,6 +215,17 @@ class LetterService:
         changed = changed_identity(original, edited)
         if changed and not new_identity:
             raise InvalidInput(f"the edit changes what the record is about: {', '.join(changed)}", "/value")
+
+
+def _check_whole(kept: KeptLetter) -> None:
+    letter = kept.summary
+    if not letter.complete and kept.edited_value is None:
+        sentence = f"of dead letter {letter.id} only the beginning is kept: give the whole value to send it again"
+        raise InvalidInput(sentence, "/value")
+
+
+def _begins_with(value: bytes | None, beginning: bytes | None) -> bool:
+    return (value or b"").startswith(beginning or b"")
 
 
 def _moved_on(letter: LetterSummary) -> LetterConflict:

@@ -13,7 +13,9 @@ import pytest
 from coordinator.engine.registry import Registry
 from coordinator.engine.topology import Topology
 from coordinator.errors import InvalidInput, NotFound
+from coordinator.kafka.again import read_again
 from coordinator.kafka.publisher import Publisher
+from coordinator.kafka.topics import cluster_id
 from coordinator.observability.metrics import Metrics
 from coordinator.services.letters import LetterConflict, LetterRefused, LetterService
 from coordinator.store.letters import LetterFilter, LetterReads
@@ -34,7 +36,8 @@ class Desk:
         self.topology = Topology(bench.world.prefix, {bench.topic: PARTITIONS})
         self.store = PostgresStore(bench.world.url)
         self.reads = SagaReads(bench.world.url, 2)
-        self.bus = Publisher(bench.world.stack.kafka.bootstrap_servers, "desk")
+        self.servers = bench.world.stack.kafka.bootstrap_servers
+        self.bus = Publisher(self.servers, "desk")
         self.registry = Registry(definitions)
         self.service: LetterService
 
@@ -44,7 +47,14 @@ class Desk:
         await self.bus.start()
         self.registry.bind(await self.store.register_definitions(self.registry.keys))
         self.service = LetterService(
-            self.store, LetterReads(self.reads), self.bus, self.topology, self.registry, Metrics()
+            self.store,
+            LetterReads(self.reads),
+            self.bus,
+            self.topology,
+            self.registry,
+            Metrics(),
+            await cluster_id(self.servers),
+            lambda *place: read_again(self.servers, *place),
         )
 
     async def close(self) -> None:
@@ -160,16 +170,40 @@ async def test_a_claim_to_be_a_letter_is_checked(bench: Bench, desk: Desk) -> No
     assert (await desk.row(letter))["state"] == "redriven"
 
 
+async def test_a_cut_letter_is_read_again(bench: Bench, desk: Desk) -> None:
+    """Of a long record only the beginning is kept; while Kafka has it, it can be kept as a whole, and edited then."""
+    [target] = await bench.targets()
+    record = reply(target, target.completed(attempt="one", result={"reservation_id": "r-1", "note": "x" * 100_000}))
+    letter = await desk.poison(record, target)
+    shown = await desk.service.get(letter)
+    assert (shown.summary.complete, shown.legible.json) == (False, None)
+    with pytest.raises(LetterRefused, match="attempt"):
+        await desk.service.redrive(letter, ACTOR, REASON)
+    shown = await desk.service.complete(letter)
+    assert shown.summary.complete
+    assert (shown.original.key, shown.original.value) == (record.key, record.value)
+    assert list(shown.original.headers) == record.headers
+
+
 async def test_a_cut_letter_needs_its_value(bench: Bench, desk: Desk) -> None:
-    """Of a long record only the beginning is kept: it is sent again with a value that somebody gives, or not at all."""
+    """What Kafka does not have any more is sent again with a value that somebody gives, or not at all."""
     [target] = await bench.targets()
     letter = await desk.poison(reply(target, b"x" * 100_000), target)
-    shown = await desk.service.get(letter)
+    await bench.world.rows("UPDATE dead_letter SET first_offset = 10^9, next_offset = 10^9 + 1 WHERE id = $1", letter)
+    shown = await desk.service.complete(letter)
     assert (shown.summary.complete, shown.summary.value_length) == (False, 100_000)
     with pytest.raises(InvalidInput, match="only the beginning is kept"):
         await desk.service.redrive(letter, ACTOR, REASON)
     await desk.service.redrive(letter, ACTOR, REASON, mended(target))
     await bench.world.until("SELECT count(*) > 1 FROM saga_log WHERE saga_id = $1::uuid", target.saga_id)
+
+
+async def test_a_letter_of_another_cluster_is_not_looked_for(bench: Bench, desk: Desk) -> None:
+    """The offset of a cluster that is no more says nothing about this one."""
+    [target] = await bench.targets()
+    letter = await desk.poison(reply(target, b"x" * 100_000), target)
+    await bench.world.rows("UPDATE dead_letter SET cluster_id = 'elsewhere' WHERE id = $1", letter)
+    assert not (await desk.service.complete(letter)).summary.complete
 
 
 async def test_headers_are_edited_by_name(bench: Bench, desk: Desk) -> None:

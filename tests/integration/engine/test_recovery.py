@@ -18,7 +18,7 @@ from coordinator.kafka.records import Outgoing
 from coordinator.observability.metrics import Metrics
 from coordinator.saga.definition import Retry, seconds
 from coordinator.services.recovery import Recovery
-from coordinator.store.batch import Batch
+from coordinator.store.batch import Batch, DeadRecord
 from coordinator.store.migrations import migrate
 from coordinator.store.postgres import PostgresStore
 from tests.e2e.definitions import definitions
@@ -113,6 +113,17 @@ class Office:
             letter_id,
         )
         return row["state"], row["tries"], row["next"]
+
+    async def fails(self, letter_id: int, try_: int, pause_ms: int | None) -> tuple[str, int, str | None]:
+        """Let a try of a letter be set aside by an engine; answers how the letter stands then."""
+        batch = Batch()
+        self._offset += 1
+        place = (TOPIC, 0, self._offset, self._offset + 1)
+        batch.set_aside_record(
+            DeadRecord("internal", "no", "here", *place, b"key", b"{}", 2, b"[]", None, True, pause_ms, letter_id, try_)
+        )
+        await self.stores[0].commit(batch)
+        return await self.state(letter_id)
 
     async def let_time_pass(self) -> None:
         """Make everything due that waits."""
@@ -246,6 +257,30 @@ async def test_the_worker_outlives_what_goes_wrong(office: Office) -> None:
     store.fetch = faulty  # type: ignore[method-assign]
     await asyncio.wait_for(worker.run(stopping), 10)
     assert await office.state(letter) == ("redriven", 1, None)
+
+
+async def test_a_try_that_fails_waits_for_the_next(office: Office) -> None:
+    """The failure of a try opens the letter for its next one after a pause; the last leaves it to a person."""
+    letter = await office.letter()
+    worker = await office.worker()
+    await worker.run_once()
+    first = [await office.fails(letter, 1, pause_ms=60_000), await office.fails(letter, 1, pause_ms=0)]
+    assert first == [("open", 1, "later")] * 2  # a late copy of the same try shortens no pause
+    await office.let_time_pass()
+    await worker.run_once()
+    assert await office.fails(letter, 1, pause_ms=0) == ("redriven", 2, None)
+    assert await office.fails(letter, 2, pause_ms=None) == ("open", 2, None)
+    assert await worker.run_once() == 0
+    [count] = await office.rows("SELECT count(*) FROM dead_letter")
+    assert count["count"] == 1
+
+
+async def test_a_discarded_letter_is_not_opened_by_a_late_copy(office: Office) -> None:
+    """What a person has closed stays closed, whatever still comes of its last try."""
+    letter = await office.letter()
+    await (await office.worker()).run_once()
+    await office.rows("UPDATE dead_letter SET state = 'discarded' WHERE id = $1", letter)
+    assert await office.fails(letter, 1, pause_ms=0) == ("discarded", 1, None)
 
 
 async def test_what_a_person_does_to_a_saga_closes_its_letters(office: Office) -> None:
