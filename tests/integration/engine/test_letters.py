@@ -129,12 +129,31 @@ async def test_an_edited_letter_moves_its_saga_once(bench: Bench, desk: Desk) ->
     assert (await desk.row(letter))["next_try_at"] is None
 
 
+async def test_an_act_outlives_who_was_asked(bench: Bench, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that dies between its commit and its publication has promised a record: an engine sends it."""
+    [target] = await bench.targets()
+    letter = await desk.poison(broken(target), target)
+
+    async def die(_messages: object) -> None:
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(desk.bus, "publish", die)
+    with pytest.raises(asyncio.CancelledError):
+        await desk.service.redrive(letter, ACTOR, REASON, mended(target))
+    row = await desk.row(letter)
+    assert (row["state"], row["tries"]) == ("redriven", 1)
+    assert row["next_try_at"] is not None
+    assert await desk.acts(letter) == [(ACTOR, "redrive", REASON)]
+    await bench.world.rows("UPDATE dead_letter SET next_try_at = now() WHERE id = $1", letter)
+    await bench.world.until("SELECT count(*) > 1 FROM saga_log WHERE saga_id = $1::uuid", target.saga_id)
+    await bench.world.until("SELECT next_try_at IS NULL AND tries = 1 FROM dead_letter WHERE id = $1", letter)
+
+
 async def test_a_letter_published_twice_is_a_duplicate(bench: Bench, desk: Desk) -> None:
     """A crash between publishing and marking sends a record twice: the saga moves with the first, and no more."""
     [target] = await bench.targets()
     letter = await desk.poison(broken(target), target)
     await desk.service.redrive(letter, ACTOR, REASON, mended(target))
-    before = await bench.moment(target)
     await bench.world.until("SELECT count(*) > 1 FROM saga_log WHERE saga_id = $1::uuid", target.saga_id)
     before = await bench.moment(target)
     record = await desk.pretend_sent(letter, 1)
