@@ -92,7 +92,7 @@ class Coordinator:
         url = settings.database.url.get_secret_value()
         self._settings = settings
         self._role = role
-        self._registry = Registry(load_definitions(settings.definitions))
+        self._registry = Registry(load_definitions(settings.definitions), recovery(settings))
         self._metrics = Metrics()
         self._metrics.register(self._registry.names)
         self._store = PostgresStore(url)

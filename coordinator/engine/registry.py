@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from pydantic import ValidationError
 
 from coordinator.errors import DefinitionError, InvalidInput
-from coordinator.saga.definition import SagaDefinition
+from coordinator.saga.definition import RECOVERY, Retry, SagaDefinition
 
 # A compensation carries the input and the result, and its reader takes 256 KiB.
 INPUT_BYTES_MAX = 64 * 1024
@@ -16,12 +17,17 @@ SCHEDULED_MAX_MS = 366 * 86_400_000  # who means longer has mistaken the unit
 
 
 class Registry:
-    """Every known version of every definition; new sagas begin on the newest."""
+    """Every known version of every definition; new sagas begin on the newest.
 
-    def __init__(self, definitions: Iterable[SagaDefinition]) -> None:
+    `recovery` is for those that do not say themselves how what was given up is tried again.
+    """
+
+    def __init__(self, definitions: Iterable[SagaDefinition], recovery: Retry = RECOVERY) -> None:
         self._by_version: dict[tuple[str, int], SagaDefinition] = {}
         self._newest: dict[str, SagaDefinition] = {}
         for definition in definitions:
+            if definition.recovery is None:
+                definition = replace(definition, recovery=recovery)  # noqa: PLW2901 - the settings fill it in
             key = (definition.name, definition.version)
             if key in self._by_version:
                 raise DefinitionError(f"{definition.name} version {definition.version} is defined twice")

@@ -78,6 +78,7 @@ _DEAD_FIRST = 15  # the statement numbers the others of a dead letter's columns 
 _INCIDENT = "a" * 5
 _RESOLVE = "a" * 2
 _AUDIT = "a" * 6
+_CLOSE = "wa"
 
 
 class Batch:
@@ -85,6 +86,7 @@ class Batch:
 
     __slots__ = (
         "audits",
+        "closes",
         "dead",
         "events_through_ms",
         "fences",
@@ -109,6 +111,7 @@ class Batch:
         self.incidents: list[Row] = []
         self.resolves: list[Row] = []
         self.audits: list[Row] = []
+        self.closes: list[Row] = []
 
     def move(
         self,
@@ -244,6 +247,10 @@ class Batch:
         """Close a saga's open incidents."""
         self.resolves.append((saga_id, by))
 
+    def close_letter(self, saga_id: str, command_id: str) -> None:
+        """A command that was set aside has worked after all."""
+        self.closes.append((saga_id, command_id))
+
     def audit(self, actor: str, action: str, saga_id: str, reason: str, before: int, after: int) -> None:
         """Record what a person did, in the same statement."""
         self.audits.append((actor, action, saga_id, reason, before, after))
@@ -269,6 +276,7 @@ class Batch:
         arguments += _columns(self.resolves, _RESOLVE)
         arguments += _columns(self.audits, _AUDIT)
         arguments += dead[_DEAD_FIRST:]
+        arguments += _columns(self.closes, _CLOSE)
         return arguments
 
 

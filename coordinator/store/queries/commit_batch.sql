@@ -151,6 +151,13 @@ taken_up AS (
     LEFT JOIN unnest($12::text::uuid[], $15::text::text[]) AS m (id, status) ON m.id = r.saga_id
     WHERE l.saga_id = r.saga_id AND l.kind <> 'record' AND l.state = 'open'
 ),
+recovered AS (
+    -- A command that had been given up for now has worked after all.
+    UPDATE dead_letter AS l
+    SET state = 'redriven', changed_at = now(), changed_by = 'recovery', changed_because = 'a later attempt worked'
+    FROM unnest($82::text::uuid[], $83::text[]) AS w (saga_id, command_id)
+    WHERE l.saga_id = w.saga_id AND l.command_id = w.command_id AND l.kind <> 'record' AND l.state = 'open'
+),
 audited AS (
     INSERT INTO audit_log (actor, action, saga_id, reason, version_before, version_after)
     SELECT * FROM unnest($72::text[], $73::text[], $74::uuid[], $75::text[], $76::integer[], $77::integer[])
