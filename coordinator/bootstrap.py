@@ -43,10 +43,12 @@ from coordinator.saga.definition import Retry, seconds
 from coordinator.services.recovery import Recovery
 from coordinator.services.sagas import SagaService
 from coordinator.services.upkeep import Upkeep
+from coordinator.services.versions import Versions
 from coordinator.settings import Settings
 from coordinator.store.migrations import is_current
 from coordinator.store.postgres import PostgresStore
 from coordinator.store.reads import SagaReads
+from coordinator.store.replicas import Replicas
 
 log = structlog.get_logger()
 
@@ -92,6 +94,7 @@ class Coordinator:
         url = settings.database.url.get_secret_value()
         self._settings = settings
         self._role = role
+        self._identity = f"{settings.instance}:{os.getpid()}:{secrets.token_hex(4)}"
         self._registry = Registry(load_definitions(settings.definitions), recovery(settings))
         self._metrics = Metrics()
         self._metrics.register(self._registry.names)
@@ -130,15 +133,16 @@ class Coordinator:
     async def _work(self) -> None:
         bootstrap = self._settings.kafka.bootstrap_servers
         bus = Publisher(bootstrap, f"saga-{self._settings.instance}", security=self._security)
+        versions = Versions(Replicas(self._store, self._identity), self._registry, self._clock)
+        beside: asyncio.Task[None] | None = None
         try:
             await self._patiently("Postgres", self._store.start)
             await self._patiently("the migrations", self._migrated)
             topology = await self._patiently("the topics", self._topology)
             cluster = await self._patiently("Kafka", lambda: cluster_id(bootstrap, security=self._security))
             await self._patiently("Kafka", bus.start)
-            self._registry.bind(
-                await self._patiently("Postgres", lambda: self._store.register_definitions(self._registry.keys))
-            )
+            await self._patiently("its definitions", versions.register)
+            beside = asyncio.create_task(versions.run(self._stopping))
             self._checks += [migrations_check(self._reads), log_days_check(self._reads), publisher_check(bus)]
             self._waiting_for = None
             if self._role == "api":
@@ -150,6 +154,10 @@ class Coordinator:
             log.info("stopped_while_waiting", what=self._waiting_for)
         finally:
             await bus.stop()
+            if beside is not None:
+                self._stopping.set()
+                await beside
+                await versions.leave()
             await self._reads.stop()
             await self._api_store.stop()
             await self._store.stop()
@@ -199,7 +207,7 @@ class Coordinator:
             on_reset=lambda reset: engine.ownership.on_reset(reset),  # noqa: PLW0108 - the engine is made of the inbox
         )
         parts = EngineParts(
-            owner=f"{settings.instance}:{os.getpid()}:{secrets.token_hex(4)}",
+            owner=self._identity,
             cluster_id=cluster,
             registry=self._registry,
             topology=topology,

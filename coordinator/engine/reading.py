@@ -12,7 +12,7 @@ import structlog
 
 from coordinator.engine.hashing import hash_input
 from coordinator.engine.ports import Polled
-from coordinator.engine.registry import RESULT_BYTES_MAX, Registry, check_input, result_problem
+from coordinator.engine.registry import RESULT_BYTES_MAX, Registry, VersionHeld, check_input, result_problem
 from coordinator.errors import InvalidInput
 from coordinator.kafka.records import Record, Skipped
 from coordinator.saga import events
@@ -141,6 +141,8 @@ def _read_start(
         input_hash = hash_input(message.input)
     except InvalidInput as error:
         raise Refused("schema", str(error), path=error.pointer) from None
+    except VersionHeld as error:  # kept as a letter: it is in order, and can be sent again later
+        raise Refused("version_not_ready", str(error), path="version") from None
     return StartArrival(
         part,
         record.offset,

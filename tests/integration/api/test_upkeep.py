@@ -17,6 +17,7 @@ from coordinator.observability.metrics import Metrics
 from coordinator.services.upkeep import Upkeep
 from coordinator.store.migrations import migrate
 from coordinator.store.postgres import PostgresStore
+from coordinator.store.replicas import Replicas
 from sagas import definitions
 from tests.e2e.world import eventually
 
@@ -83,7 +84,7 @@ async def store(fresh_database: str) -> AsyncIterator[PostgresStore]:
 async def registry(store: PostgresStore) -> Registry:
     """Give the shipped definitions, known to the database."""
     registry = Registry(definitions)
-    registry.bind(await store.register_definitions(registry.keys))
+    registry.bind((await Replicas(store, "chores").register(registry.contents)).ids)
     return registry
 
 

@@ -21,6 +21,7 @@ from coordinator.services.letters import LetterConflict, LetterRefused, LetterSe
 from coordinator.store.letters import LetterFilter, LetterReads
 from coordinator.store.postgres import PostgresStore
 from coordinator.store.reads import SagaReads
+from coordinator.store.replicas import Replicas
 from tests.e2e.definitions import definitions
 from tests.e2e.world import PARTITIONS
 from tests.integration.engine.bench import Bench, Raw, Target, reply
@@ -45,7 +46,7 @@ class Desk:
         """Connect."""
         await self.store.start()
         await self.bus.start()
-        self.registry.bind(await self.store.register_definitions(self.registry.keys))
+        self.registry.bind((await Replicas(self.store, "desk").register(self.registry.contents)).ids)
         self.service = LetterService(
             self.store,
             LetterReads(self.reads),

@@ -21,6 +21,7 @@ from coordinator.services.recovery import Recovery
 from coordinator.store.batch import Batch, DeadRecord
 from coordinator.store.migrations import migrate
 from coordinator.store.postgres import PostgresStore
+from coordinator.store.replicas import Replicas
 from tests.e2e.definitions import definitions
 
 TOPIC = "saga.replies"
@@ -85,7 +86,7 @@ class Office:
         self.stores.append(store)
         await store.start()
         registry = Registry(definitions if known else ())
-        registry.bind(await store.register_definitions(registry.keys))
+        registry.bind((await Replicas(store, "recovery").register(registry.contents)).ids)
         topology = Topology("saga.", {TOPIC: 2})
         recovery = Retry(attempts=5, base=seconds(10))
         return Recovery(store, self.bus, topology, registry, self.metrics, lambda: owned, recovery)
