@@ -8,7 +8,7 @@ from functools import cached_property
 
 from pydantic import ValidationError
 
-from coordinator.errors import Conflict, DefinitionError, InvalidInput
+from coordinator.errors import CallerError, Conflict, DefinitionError, InvalidInput
 from coordinator.saga.content import Content, content_of
 from coordinator.saga.definition import RECOVERY, Retry, SagaDefinition
 from coordinator.saga.differences import differences
@@ -20,7 +20,7 @@ SCHEDULED_MAX_MS = 366 * 86_400_000  # who means longer has mistaken the unit
 
 
 class VersionHeld(Conflict):
-    """The version is known here and starts no sagas for now: not every live replica could run them."""
+    """The version starts no sagas for now: not every live replica could run them."""
 
     kind = "version-not-ready"
 
@@ -58,7 +58,7 @@ class Registry:
         self._by_id = {ids[key]: definition for key, definition in self._by_version.items() if key in ids}
 
     def learn(self, names: Mapping[int, tuple[str, int]], held: Mapping[tuple[str, int], str]) -> None:
-        """Take (name, version) of all that was ever registered, and why known versions start no sagas for now."""
+        """Take (name, version) of all that was ever registered, and why versions start no sagas for now."""
         self._names = dict(names)
         self._held = dict(held)
         free = (definition for key, definition in self._by_version.items() if key not in held)
@@ -122,14 +122,21 @@ class Registry:
         else:
             definition = self._by_version.get((name, version))
         if definition is None:
-            wanted = name if version is None else f"{name} version {version}"
-            known = ", ".join(f"{known} ({number})" for known, number in sorted(self._by_version))
-            raise InvalidInput(f"there is no definition {wanted}; known are: {known}", "/definition")
-        if self._held:
-            reason = self._held.get((name, definition.version))
-            if reason is not None:
-                raise VersionHeld(f"{name} version {definition.version} starts no sagas for now: {reason}")
+            raise self._not_here(name, version)
+        if self._held and (name, definition.version) in self._held:
+            raise self._on_hold(name, definition.version)
         return definition
+
+    def _not_here(self, name: str, version: int | None) -> CallerError:
+        elsewhere = [number for known, number in self._held if known == name and version in (None, number)]
+        if elsewhere:
+            return self._on_hold(name, max(elsewhere))
+        wanted = name if version is None else f"{name} version {version}"
+        known = ", ".join(f"{known} ({number})" for known, number in sorted(self._by_version))
+        return InvalidInput(f"there is no definition {wanted}; known are: {known}", "/definition")
+
+    def _on_hold(self, name: str, version: int) -> VersionHeld:
+        return VersionHeld(f"{name} version {version} starts no sagas for now: {self._held[name, version]}")
 
 
 def _newest(definitions: Iterable[SagaDefinition]) -> dict[str, SagaDefinition]:

@@ -77,7 +77,7 @@ class Versions:
         """Say that this replica lives, and learn which versions all live ones know. Raises Unavailable."""
         known = await self._replicas.beat(self._registry.ids)
         names = {each.id: (each.name, each.version) for each in known}
-        held = {names[each.id]: reason for each in known if self._is_mine(each) and (reason := _why_held(each))}
+        held = {names[each.id]: reason for each in known if (reason := self._why_held(each))}
         self._registry.learn(names, held)
         self._tell(held, known)
 
@@ -86,11 +86,21 @@ class Versions:
         with contextlib.suppress(Unavailable):
             await self._replicas.leave()
 
-    def _is_mine(self, known: Known) -> bool:
-        return self._registry.of_id(known.id) is not None
+    def _why_held(self, known: Known) -> str | None:
+        """Why a version starts no sagas here for now; None when it does, or when nobody speaks of it any more."""
+        if self._registry.of_id(known.id) is None:
+            is_news = known.runs and (known.name, known.version) not in self._registry.ids
+            return "this process does not know it yet; ask again when it is up to date" if is_news else None
+        if not known.present:
+            return "another content has been registered under this version since; this process runs the old one"
+        if known.lacking:
+            count = len(known.lacking)
+            who = "one live replica does" if count == 1 else f"{count} live replicas do"
+            return f"{who} not know it yet; ask again when all are up to date"
+        return None
 
     def _tell(self, held: dict[tuple[str, int], str], known: list[Known]) -> None:
-        lacking = {(each.name, each.version): each.lacking for each in known if self._is_mine(each)}
+        lacking = {(each.name, each.version): each.lacking for each in known}
         for (name, version), reason in held.items():
             if self._held.get((name, version)) != reason:
                 log.warning(
@@ -101,25 +111,16 @@ class Versions:
         self._held = held
 
 
-def _why_held(known: Known) -> str | None:
-    if not known.present:
-        return "another content has been registered under this version since; this process runs the old one"
-    if known.lacking:
-        count = len(known.lacking)
-        who = "one live replica does" if count == 1 else f"{count} live replicas do"
-        return f"{who} not know it yet; ask again when all are up to date"
-    return None
-
-
 def _refusal(change: Change) -> str:
     name, version = change.content.name, change.content.version
     changed = "; ".join(differences(change.known, change.content.document))
     uses = []
     if change.in_flight:
-        uses.append(f"{change.in_flight} {'saga' if change.in_flight == 1 else 'sagas'} of it in flight")
+        uses.append(f"{change.in_flight} {'saga of it is' if change.in_flight == 1 else 'sagas of it are'} in flight")
     if change.replicas:
-        uses.append(f"live replicas that run the other content ({', '.join(change.replicas)})")
+        who = "a live replica runs" if len(change.replicas) == 1 else f"{len(change.replicas)} live replicas run"
+        uses.append(f"{who} the other content ({', '.join(change.replicas)})")
     return (
-        f"{name} version {version} has changed while there are {' and '.join(uses)}: {changed}. "
+        f"{name} version {version} has changed while {' and '.join(uses)}: {changed}. "
         f"Give the changed definition a new version and keep version {version} beside it until its sagas have ended."
     )

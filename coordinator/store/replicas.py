@@ -51,12 +51,13 @@ class Registered(msgspec.Struct, frozen=True):
 
 
 class Known(msgspec.Struct, frozen=True):
-    """A content as all replicas know it: `lacking` are the live ones that cannot run it."""
+    """A content as all replicas know it: whether a live one `runs` it, and those that lack it."""
 
     id: int
     name: str
     version: int
     present: bool
+    runs: bool
     lacking: list[str]
 
 
@@ -84,7 +85,7 @@ class Replicas:
         """Go on to count as live; answers all contents that were ever registered. Raises Unavailable."""
         await self._store.fetch("beat_replica", self._identity, sorted(ids.values()))
         rows = await self._store.fetch("read_definitions", LIVE_S)
-        return [Known(row["id"], row["name"], row["version"], row["present"], row["lacking"]) for row in rows]
+        return [Known(**row) for row in rows]
 
     async def leave(self) -> None:
         """Count no longer. Raises Unavailable."""

@@ -66,3 +66,16 @@ def test_a_definition_that_is_listed_twice_is_refused() -> None:
     """The same definition twice is a slip of the pen, and is refused, too."""
     with pytest.raises(DefinitionError, match=f"{NAME} version 1 is defined twice$"):
         Registry((first, replace(first)))
+
+
+def test_a_version_that_only_others_know_is_not_ready() -> None:
+    """A version, or a name, that is new and not known here yet is no mistake of the caller."""
+    registry = Registry((first,))
+    registry.learn(
+        {}, {(NAME, 2): "this process does not know it yet", ("Newcomer", 1): "this process does not know it"}
+    )
+    with pytest.raises(VersionHeld, match=r"version 2 .* this process does not know it yet"):
+        registry.choose(NAME, 2)
+    with pytest.raises(VersionHeld, match="Newcomer version 1"):
+        registry.choose("Newcomer", None)
+    assert registry.choose(NAME, None) is first
