@@ -25,7 +25,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from coordinator.api.app import ApiParts, create_app, create_health_app, create_waiting_app
 from coordinator.api.health import Check, database_check, log_days_check, migrations_check, publisher_check
 from coordinator.api.listening import check_exposure, serve
-from coordinator.choreography.catalogue import Catalogue
+from coordinator.choreography.choreographies import Choreographies
 from coordinator.choreography.deciding import Recorder
 from coordinator.choreography.observer import ChoreographyObserver, EventTopic, warn_of_reset
 from coordinator.choreography.replaying import Replays
@@ -43,12 +43,16 @@ from coordinator.kafka.publisher import Publisher
 from coordinator.kafka.subscriber import Subscriber
 from coordinator.kafka.topics import TopicSpec, cluster_id, partition_counts
 from coordinator.observability.metrics import Metrics
+from coordinator.saga.definition import Retry, seconds
+from coordinator.services.recovery import Recovery
 from coordinator.services.sagas import SagaService
 from coordinator.services.upkeep import Upkeep
+from coordinator.services.versions import Versions
 from coordinator.settings import Settings
 from coordinator.store.migrations import is_current
 from coordinator.store.postgres import PostgresStore
 from coordinator.store.reads import SagaReads
+from coordinator.store.replicas import Replicas
 
 log = structlog.get_logger()
 
@@ -94,11 +98,12 @@ class Coordinator:
         url = settings.database.url.get_secret_value()
         self._settings = settings
         self._role = role
-        self._registry = Registry(load_definitions(settings.definitions))
-        self._catalogue = Catalogue(load_choreographies(settings.choreographies))
-        self._catalogue.check_names(self._registry.names)
+        self._identity = f"{settings.instance}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._registry = Registry(load_definitions(settings.definitions), recovery(settings))
+        self._choreographies = Choreographies(load_choreographies(settings.choreographies))
+        self._choreographies.check_names(self._registry.names)
         self._metrics = Metrics()
-        self._metrics.register([*self._registry.names, *self._catalogue.names])
+        self._metrics.register([*self._registry.names, *self._choreographies.names])
         self._store = PostgresStore(url)
         # The API has a session of its own: a start never queues behind the engine's batches.
         self._api_store = PostgresStore(url) if role == "all" else self._store
@@ -134,16 +139,18 @@ class Coordinator:
     async def _work(self) -> None:
         bootstrap = self._settings.kafka.bootstrap_servers
         bus = Publisher(bootstrap, f"saga-{self._settings.instance}", security=self._security)
+        replicas = Replicas(self._store, self._identity)
+        versions = Versions(replicas, self._registry, self._clock, observed=self._choreographies.contents)
+        beside: asyncio.Task[None] | None = None
         try:
             await self._patiently("Postgres", self._store.start)
             await self._patiently("the migrations", self._migrated)
             topology = await self._patiently("the topics", self._topology)
             cluster = await self._patiently("Kafka", lambda: cluster_id(bootstrap, security=self._security))
             await self._patiently("Kafka", bus.start)
-            keys = [*self._registry.keys, *self._catalogue.keys]
-            ids = await self._patiently("Postgres", lambda: self._store.register_definitions(keys))
-            self._registry.bind(ids)
-            self._catalogue.bind(ids)
+            await self._patiently("its definitions", versions.register)
+            self._choreographies.bind(self._registry.ids)
+            beside = asyncio.create_task(versions.run(self._stopping))
             self._checks += [migrations_check(self._reads), log_days_check(self._reads), publisher_check(bus)]
             self._waiting_for = None
             if self._role == "api":
@@ -155,6 +162,10 @@ class Coordinator:
             log.info("stopped_while_waiting", what=self._waiting_for)
         finally:
             await bus.stop()
+            if beside is not None:
+                self._stopping.set()
+                await beside
+                await versions.leave()
             await self._reads.stop()
             await self._api_store.stop()
             await self._store.stop()
@@ -178,8 +189,8 @@ class Coordinator:
         self._front.app = create_app(
             ApiParts(
                 service=service,
-                replays=Replays(self._api_store, self._reads, self._catalogue, self._clock),
-                catalogue=self._catalogue,
+                replays=Replays(self._api_store, self._reads, self._choreographies, self._clock),
+                choreographies=self._choreographies,
                 reads=self._reads,
                 registry=self._registry,
                 metrics=self._metrics.registry,
@@ -206,13 +217,14 @@ class Coordinator:
             on_reset=lambda reset: engine.ownership.on_reset(reset),  # noqa: PLW0108 - the engine is made of the inbox
         )
         parts = EngineParts(
-            owner=f"{settings.instance}:{os.getpid()}:{secrets.token_hex(4)}",
+            owner=self._identity,
             cluster_id=cluster,
             registry=self._registry,
             topology=topology,
             metrics=self._metrics,
             lifecycle=self._lifecycle(bus, topology),
             log_transitions=settings.log.transitions,
+            recovery=recovery(settings),
         )
         engine = self._engine = Engine(self._store, bus, inbox, self._clock, self._chance, parts)
         self._checks.append(("partitions", lambda: _owns(engine)))
@@ -226,8 +238,17 @@ class Coordinator:
             settings.database.log_retention_days,
         )
         await self._patiently("the log's days", upkeep.make_log_days)
-        beside = [asyncio.create_task(upkeep.run(self._stopping))]
-        if self._catalogue.sources:
+        worker = Recovery(
+            self._store,
+            bus,
+            topology,
+            self._registry,
+            self._metrics,
+            lambda: engine.ownership.owned,
+            recovery(settings),
+        )
+        beside = [asyncio.create_task(chores.run(self._stopping)) for chores in (upkeep, worker)]
+        if self._choreographies.sources:
             observer = self._observer(bus, topology, cluster, engine.now)
             self._checks.append(("choreographies", observer.check))
             beside.append(asyncio.create_task(observer.run(self._stopping)))
@@ -261,11 +282,11 @@ class Coordinator:
                     on_reset=warn_of_reset,
                 ),
             )
-            for source in self._catalogue.sources
+            for source in self._choreographies.sources
         ]
         store, metrics, clock = self._store, self._metrics, self._clock
-        recorder = Recorder(store, self._catalogue, metrics, clock, now, self._chance, cluster)
-        return ChoreographyObserver(store, bus, topics, self._catalogue, recorder, metrics, clock)
+        recorder = Recorder(store, self._choreographies, metrics, clock, now, self._chance, cluster)
+        return ChoreographyObserver(store, bus, topics, self._choreographies, recorder, metrics, clock)
 
     def _lifecycle(self, bus: Publisher, topology: Topology) -> Lifecycle | None:
         if not self._settings.events.enabled:
@@ -277,7 +298,7 @@ class Coordinator:
             raise Unavailable("the database lacks migrations: run `saga migrate`")
 
     async def _topology(self) -> Topology:
-        specs = topic_specs(self._settings, self._registry.participants, self._catalogue.sources)
+        specs = topic_specs(self._settings, self._registry.participants, self._choreographies.sources)
         names = [spec.name for spec in specs]
         counts = await partition_counts(self._settings.kafka.bootstrap_servers, names, security=self._security)
         missing = sorted(set(names) - set(counts))
@@ -343,6 +364,12 @@ def security(settings: Settings) -> Security:
         password=kafka.password.get_secret_value() if kafka.password is not None else None,
         ca_file=kafka.ca_file,
     )
+
+
+def recovery(settings: Settings) -> Retry:
+    """How often, and when, dead letters are sent again by themselves."""
+    given = settings.recovery
+    return Retry(given.tries, seconds(given.base_seconds), given.factor, seconds(given.cap_seconds))
 
 
 def topic_specs(settings: Settings, participants: list[str], sources: Sequence[str] = ()) -> list[TopicSpec]:

@@ -16,7 +16,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from coordinator.saga.definition import Kind, Retry, SagaDefinition, Step, minutes
+from coordinator.saga.definition import Fields, Kind, Retry, SagaDefinition, Step, minutes
 
 Name = Annotated[str, Field(min_length=1, max_length=128)]
 Email = Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$", max_length=254)]
@@ -130,7 +130,7 @@ bank_transfer = SagaDefinition(
             participant="accounts",
             action="DebitAccount",
             compensation="ReturnDebit",
-            payload=_TRANSFER,
+            payload=Fields(DebitAccountPayload, _TRANSFER),
             result=DebitAccountResult,
         ),
         Step(
@@ -138,7 +138,7 @@ bank_transfer = SagaDefinition(
             participant="ledger",
             action="RecordTransfer",
             compensation="VoidTransfer",
-            payload=_TRANSFER | {"destination_account": "input.destination_account"},
+            payload=Fields(RecordTransferPayload, _TRANSFER | {"destination_account": "input.destination_account"}),
             result=RecordTransferResult,
         ),
         Step(
@@ -146,11 +146,14 @@ bank_transfer = SagaDefinition(
             participant="accounts",
             action="CreditAccount",
             kind=Kind.PIVOT,
-            payload={
-                "transfer_id": "input.transfer_id",
-                "hold_id": "debit_source.hold_id",
-                "destination_account": "input.destination_account",
-            },
+            payload=Fields(
+                CreditAccountPayload,
+                {
+                    "transfer_id": "input.transfer_id",
+                    "hold_id": "debit_source.hold_id",
+                    "destination_account": "input.destination_account",
+                },
+            ),
             result=CreditAccountResult,
         ),
         Step(
@@ -159,13 +162,16 @@ bank_transfer = SagaDefinition(
             action="SendTransferNotice",
             kind=Kind.RETRIABLE,
             retry=Retry(attempts=5),
-            payload={
-                "transfer_id": "input.transfer_id",
-                "source_email": "input.source_email",
-                "destination_email": "input.destination_email",
-                "amount_minor": "credit_destination.amount_minor",
-                "currency": "input.currency",
-            },
+            payload=Fields(
+                SendTransferNoticePayload,
+                {
+                    "transfer_id": "input.transfer_id",
+                    "source_email": "input.source_email",
+                    "destination_email": "input.destination_email",
+                    "amount_minor": "credit_destination.amount_minor",
+                    "currency": "input.currency",
+                },
+            ),
             result=SendTransferNoticeResult,
         ),
     ),

@@ -15,7 +15,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from coordinator.saga.definition import Kind, Retry, SagaDefinition, Step, external, hours, minutes, parallel
+from coordinator.saga.definition import Fields, Kind, Retry, SagaDefinition, Step, external, hours, minutes, parallel
 from coordinator.saga.payloads import Results
 
 APPROVAL_ABOVE_CENTS = 200_000
@@ -188,21 +188,11 @@ def bill(trip: TravelInput, results: Results) -> ProcessPaymentPayload:
     )
 
 
-def itinerary(trip: TravelInput, results: Results) -> SendItineraryPayload:
-    """What the traveller is told."""
-    return SendItineraryPayload(
-        booking_id=trip.booking_id,
-        traveller=trip.traveller,
-        traveller_email=trip.traveller_email,
-        room_booking_id=results["book_room"].room_booking_id,
-        ticket_id=results["book_seats"].ticket_id,
-        rental_id=results["rent_car"].rental_id,
-        amount_cents=results["take_payment"].amount_cents,
-        currency=trip.currency,
-    )
+def _booking(model: type[BaseModel], part: str) -> Fields:
+    """What a booking carries: the trip's id and currency, and the part of the input that is about it."""
+    own = {name: f"input.{part}.{name}" for name in model.model_fields if name not in ("booking_id", "currency")}
+    return Fields(model, {"booking_id": "input.booking_id", "currency": "input.currency", **own})
 
-
-_TRIP = {"booking_id": "input.booking_id", "currency": "input.currency"}
 
 travel_booking = SagaDefinition(
     "TravelBooking",
@@ -219,7 +209,7 @@ travel_booking = SagaDefinition(
                 action="BookRoom",
                 compensation="CancelRoom",
                 timeout=minutes(2),
-                payload=_TRIP | {field: f"input.stay.{field}" for field in ("hotel", "room", "check_in", "nights")},
+                payload=_booking(BookRoomPayload, "stay"),
                 result=BookRoomResult,
             ),
             Step(
@@ -229,7 +219,7 @@ travel_booking = SagaDefinition(
                 compensation="CancelSeat",
                 timeout=minutes(5),
                 progress_max=minutes(30),
-                payload=_TRIP | {field: f"input.passage.{field}" for field in ("flight", "seats")},
+                payload=_booking(BookSeatPayload, "passage"),
                 result=BookSeatResult,
             ),
             Step(
@@ -238,8 +228,7 @@ travel_booking = SagaDefinition(
                 action="RentCar",
                 compensation="CancelRental",
                 timeout=minutes(2),
-                payload=_TRIP
-                | {field: f"input.drive.{field}" for field in ("station", "car_class", "pick_up", "days")},
+                payload=_booking(RentCarPayload, "drive"),
                 result=RentCarResult,
             ),
         ),
@@ -259,7 +248,19 @@ travel_booking = SagaDefinition(
             kind=Kind.RETRIABLE,
             retry=Retry(attempts=5),
             timeout=minutes(2),
-            payload=itinerary,
+            payload=Fields(
+                SendItineraryPayload,
+                {
+                    "booking_id": "input.booking_id",
+                    "traveller": "input.traveller",
+                    "traveller_email": "input.traveller_email",
+                    "room_booking_id": "book_room.room_booking_id",
+                    "ticket_id": "book_seats.ticket_id",
+                    "rental_id": "rent_car.rental_id",
+                    "amount_cents": "take_payment.amount_cents",
+                    "currency": "input.currency",
+                },
+            ),
             result=SendItineraryResult,
         ),
     ),

@@ -15,7 +15,7 @@ from coordinator.api.documents import BulkBody, CompleteStepBody, FailStepBody, 
 from coordinator.api.middleware import request_id_of
 from coordinator.api.parameters import Query
 from coordinator.api.problems import Fault, RequestRefused, body_of, problem_of
-from coordinator.choreography.catalogue import OBSERVED_PART, Catalogue
+from coordinator.choreography.choreographies import OBSERVED_PART, Choreographies
 from coordinator.choreography.views import describe_observed
 from coordinator.engine.registry import RESULT_BYTES_MAX, Registry
 from coordinator.errors import NotFound, SagaError
@@ -34,10 +34,15 @@ _FILTERS = ("status", "definition", "business_key", "since", "until", "limit", "
 
 
 def add_saga_routes(
-    app: FastAPI, service: SagaService, reads: SagaReads, registry: Registry, catalogue: Catalogue, limits: Limits
+    app: FastAPI,
+    service: SagaService,
+    reads: SagaReads,
+    registry: Registry,
+    choreographies: Choreographies,
+    limits: Limits,
 ) -> None:
     """Add the routes to an app: verbs go to the service, questions straight to the reads."""
-    routes = _SagaRoutes(service, reads, registry, catalogue, limits)
+    routes = _SagaRoutes(service, reads, registry, choreographies, limits)
     app.post("/v1/sagas", **documents.START)(routes.start)
     app.post("/v1/sagas/bulk", **documents.START_MANY)(routes.start_many)
     app.get("/v1/sagas", **documents.LIST)(routes.list)
@@ -50,12 +55,12 @@ def add_saga_routes(
 
 class _SagaRoutes:
     def __init__(
-        self, service: SagaService, reads: SagaReads, registry: Registry, catalogue: Catalogue, limits: Limits
+        self, service: SagaService, reads: SagaReads, registry: Registry, choreographies: Choreographies, limits: Limits
     ) -> None:
         self._service = service
         self._reads = reads
         self._registry = registry
-        self._catalogue = catalogue
+        self._choreographies = choreographies
         self._limits = limits
 
     async def start(self, request: Request) -> Response:
@@ -97,7 +102,7 @@ class _SagaRoutes:
         if record is None:
             raise NotFound("there is no saga with this id")
         observed = record.part == OBSERVED_PART
-        saga = describe_observed(record, self._catalogue) if observed else describe(record, self._registry)
+        saga = describe_observed(record, self._choreographies) if observed else describe(record, self._registry)
         return _json(saga, headers={"etag": _etag(saga.version)})
 
     async def log(self, request: Request) -> Response:

@@ -12,14 +12,16 @@ from collections.abc import Sequence
 
 import structlog
 
-from coordinator.choreography.catalogue import Catalogue
+from coordinator.choreography.choreographies import Choreographies
 from coordinator.choreography.draft import Draft, Tracked, track
 from coordinator.choreography.reading import Arrival, EventArrival, unreadable
 from coordinator.engine.clock import DatabaseClock, new_saga_id
+from coordinator.engine.letters import dead_record
 from coordinator.engine.ports import Chance, Clock, Store
-from coordinator.engine.reading import BadArrival, dead_record
+from coordinator.engine.reading import BadArrival
 from coordinator.errors import Unavailable
 from coordinator.observability.metrics import Metrics
+from coordinator.saga.definition import Retry
 from coordinator.saga.effects import Verdict
 from coordinator.saga.model import TERMINAL, SagaStatus
 from coordinator.store.postgres import KeyTaken, RowMoved, Unacceptable
@@ -29,6 +31,7 @@ log = structlog.get_logger()
 PAUSE_S = 0.1
 PAUSE_MAX_S = 2.0
 ARCHIVED = "archived"
+NO_RECOVERY = Retry(attempts=0)  # the recovery worker drives records of the reply topic only
 
 Verdicts = Counter[tuple[str, str]]
 
@@ -39,7 +42,7 @@ class Recorder:
     def __init__(
         self,
         store: Store,
-        catalogue: Catalogue,
+        choreographies: Choreographies,
         metrics: Metrics,
         clock: Clock,
         now: DatabaseClock,
@@ -48,7 +51,7 @@ class Recorder:
     ) -> None:
         self.now = now
         self._store = store
-        self._catalogue = catalogue
+        self._choreographies = choreographies
         self._metrics = metrics
         self._clock = clock
         self._chance = chance
@@ -93,7 +96,7 @@ class Recorder:
     async def _try(self, arrivals: Sequence[Arrival], topic: str) -> None:
         events = [arrival for arrival in arrivals if isinstance(arrival, EventArrival)]
         known, archived, strange = await self._known({event.key for event in events})
-        draft = Draft(self._catalogue)
+        draft = Draft(self._choreographies)
         verdicts: Verdicts = Counter()
         now_ms = self.now.now_ms()
         for arrival in arrivals:
@@ -124,7 +127,7 @@ class Recorder:
         taken = await self._store.taken_keys(sorted(keys)) if keys else []
         key_of = {each.saga_id: (each.definition, each.business_key) for each in taken}
         rows = await self._store.load(sorted(key_of)) if key_of else []
-        tracked = {key_of[row.id]: track(row, self._catalogue) for row in rows}
+        tracked = {key_of[row.id]: track(row, self._choreographies) for row in rows}
         archived = set(key_of.values()) - tracked.keys()
         strange = {key for key, found in tracked.items() if found is None}
         return {key: found for key, found in tracked.items() if found is not None}, archived, strange
@@ -134,7 +137,7 @@ class Recorder:
 
     def _set_aside(self, draft: Draft, arrival: BadArrival, topic: str, verdicts: Verdicts) -> None:
         log.warning("event_set_aside", topic=topic, offset=arrival.offset, reason=arrival.reason, detail=arrival.detail)
-        record = dead_record(arrival, arrival.reason, arrival.detail, self._cluster_id, topic)
+        record = dead_record(arrival, arrival.reason, arrival.detail, self._cluster_id, topic, NO_RECOVERY, 0.0)
         draft.batch.set_aside_record(record)
         verdicts[Verdict.QUARANTINED, arrival.reason] += 1
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 import structlog
 
-from coordinator.choreography.catalogue import OBSERVED_PART, Catalogue
+from coordinator.choreography.choreographies import OBSERVED_PART, Choreographies
 from coordinator.choreography.reading import EventArrival
 from coordinator.saga.choreography import ChoreographyDefinition
 from coordinator.saga.model import RESTING, SagaStatus
@@ -41,9 +41,9 @@ class Transitioned(msgspec.Struct, frozen=True):
     change: Change
 
 
-def track(row: SagaRow, catalogue: Catalogue) -> Tracked | None:
+def track(row: SagaRow, choreographies: Choreographies) -> Tracked | None:
     """Read a saga's row, or None when this process does not know its choreography or cannot read its state."""
-    definition = catalogue.of_id(row.definition_id)
+    definition = choreographies.of_id(row.definition_id)
     if definition is None or row.part != OBSERVED_PART:
         return None
     try:
@@ -58,8 +58,8 @@ def track(row: SagaRow, catalogue: Catalogue) -> Tracked | None:
 class Draft:
     """Collects changes of sagas; `finish` gives the batch."""
 
-    def __init__(self, catalogue: Catalogue) -> None:
-        self._catalogue = catalogue
+    def __init__(self, choreographies: Choreographies) -> None:
+        self._choreographies = choreographies
         self._changed: dict[str, Tracked] = {}
         self.batch = Batch()
         self.transitions: list[Transitioned] = []
@@ -111,7 +111,7 @@ class Draft:
             tracked.id,
             first.input_hash,
             OBSERVED_PART,
-            self._catalogue.id_of(tracked.definition),
+            self._choreographies.id_of(tracked.definition),
             first.traceparent,
             first.data,
             saga.version,

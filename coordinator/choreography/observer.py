@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
-from coordinator.choreography.catalogue import Catalogue
+from coordinator.choreography.choreographies import Choreographies
 from coordinator.choreography.deciding import Recorder
 from coordinator.choreography.reading import read
 from coordinator.choreography.timers import ObservedTimers, Offsets
@@ -45,10 +45,12 @@ class EventTopic:
         self.subscriber = subscriber
         self.watchdog = Watchdog()
         self.committed: dict[int, int] = {}
+        self.is_joined = False
 
     async def on_assigned(self, partitions: set[int]) -> None:
         """Reading goes on after the last commit: there is nothing to take over."""
         self.committed = {}
+        self.is_joined = True
         log.info("events_assigned", topic=self.topic, partitions=sorted(partitions))
 
     async def on_revoked(self, partitions: set[int]) -> None:
@@ -60,6 +62,13 @@ def warn_of_reset(reset: OffsetReset) -> None:
     log.error("events_offset_reset", topic=reset.topic, asked=reset.asked, earliest=reset.earliest, alert=True)
 
 
+def _problem(topic: EventTopic) -> str | None:
+    why = topic.subscriber.broken
+    if why is None and not topic.is_joined:
+        why = "the group has not given us our partitions yet"
+    return None if why is None else f"{topic.topic}: {why}"
+
+
 class ChoreographyObserver:
     """Observes the choreographies that the settings name, until it is told to stop."""
 
@@ -68,18 +77,18 @@ class ChoreographyObserver:
         store: Store,
         bus: Bus,
         topics: Sequence[EventTopic],
-        catalogue: Catalogue,
+        choreographies: Choreographies,
         recorder: Recorder,
         metrics: Metrics,
         clock: Clock,
     ) -> None:
         self._store = store
         self._topics = topics
-        self._catalogue = catalogue
+        self._choreographies = choreographies
         self._recorder = recorder
         self._metrics = metrics
         self._clock = clock
-        self._timers = ObservedTimers(store, bus, catalogue, recorder, self._ends, self._read)
+        self._timers = ObservedTimers(store, bus, choreographies, recorder, self._ends, self._read)
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Observe until `stopping`; never raises for what Kafka or Postgres do."""
@@ -97,9 +106,9 @@ class ChoreographyObserver:
         await asyncio.gather(*(topic.subscriber.stop() for topic in self._topics), return_exceptions=True)
 
     async def check(self) -> str | None:
-        """Say which topic cannot be read, for readiness; None when all can."""
-        broken = [f"{topic.topic}: {why}" for topic in self._topics if (why := topic.subscriber.broken) is not None]
-        return ", ".join(broken) or None
+        """Say which topic is not read, for readiness; None when all are."""
+        problems = (_problem(topic) for topic in self._topics)
+        return ", ".join(problem for problem in problems if problem is not None) or None
 
     async def _follow(self, topic: EventTopic, stopping: asyncio.Event) -> None:
         await self._patiently(lambda: topic.subscriber.start(topic), stopping)
@@ -111,7 +120,7 @@ class ChoreographyObserver:
         subscriber = topic.subscriber
         polled = await subscriber.poll(BATCH_MAX, POLL_MS)
         if polled:
-            arrivals, foreign = read(polled, topic.source, topic.topic, self._catalogue)
+            arrivals, foreign = read(polled, topic.source, topic.topic, self._choreographies)
             self._metrics.count_verdicts({(Verdict.FOREIGN, "unexpected"): foreign})
             await self._recorder.take_in(arrivals, topic.topic)
         reached = {part: at for part in subscriber.ready if (at := subscriber.position(part)) is not None}

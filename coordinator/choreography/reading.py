@@ -7,7 +7,7 @@ import hashlib
 import msgspec
 import structlog
 
-from coordinator.choreography.catalogue import Catalogue
+from coordinator.choreography.choreographies import Choreographies
 from coordinator.engine.ports import Polled
 from coordinator.engine.reading import BadArrival
 from coordinator.kafka.records import Record, Skipped
@@ -54,7 +54,7 @@ class EventArrival(msgspec.Struct, frozen=True, gc=False):
 Arrival = EventArrival | BadArrival
 
 
-def read(polled: list[Polled], source: str, topic: str, catalogue: Catalogue) -> tuple[list[Arrival], int]:
+def read(polled: list[Polled], source: str, topic: str, choreographies: Choreographies) -> tuple[list[Arrival], int]:
     """Decode what was polled from the topic of a source; also answers how many records were no concern of ours."""
     arrivals: list[Arrival] = []
     foreign = 0
@@ -65,15 +65,15 @@ def read(polled: list[Polled], source: str, topic: str, catalogue: Catalogue) ->
             )
             continue
         for record in item[1]:
-            found = _read_record(record, source, topic, catalogue)
+            found = _read_record(record, source, topic, choreographies)
             foreign += not found
             arrivals += found
     return arrivals, foreign
 
 
-def _read_record(record: Record, source: str, topic: str, catalogue: Catalogue) -> list[Arrival]:
+def _read_record(record: Record, source: str, topic: str, choreographies: Choreographies) -> list[Arrival]:
     try:
-        return [*_read_event(record, source, topic, catalogue)]
+        return [*_read_event(record, source, topic, choreographies)]
     except Refused as refused:
         detail = f"{refused.path}: {refused.detail}" if refused.path else refused.detail
         return [unreadable(record, refused.reason, detail)]
@@ -87,9 +87,9 @@ def unreadable(record: Record, reason: str, detail: str) -> BadArrival:
     return BadArrival(record.partition, record.offset, record.offset + 1, reason, detail, record)
 
 
-def _read_event(record: Record, source: str, topic: str, catalogue: Catalogue) -> list[EventArrival]:
+def _read_event(record: Record, source: str, topic: str, choreographies: Choreographies) -> list[EventArrival]:
     envelope = open_envelope(record.headers, record.value)  # type: ignore[arg-type]
-    expecting = catalogue.expecting(source, envelope.ce_type)
+    expecting = choreographies.expecting(source, envelope.ce_type)
     if expecting and envelope.source != source:
         raise Refused("not_owner", f"only {source} says this on {topic}", path="ce_source")
     place = Place(topic, record.partition, record.offset)

@@ -6,7 +6,7 @@ that was answered is never lost, whichever process dies.
 
 from __future__ import annotations
 
-from coordinator.choreography.catalogue import OBSERVED_PART, Catalogue
+from coordinator.choreography.choreographies import OBSERVED_PART, Choreographies
 from coordinator.choreography.draft import Draft, track
 from coordinator.engine.ports import Clock, Store
 from coordinator.errors import NotFound, Unavailable
@@ -24,10 +24,10 @@ PAUSE_S = 0.05
 class Replays:
     """Replays observed sagas on an operator's word."""
 
-    def __init__(self, store: Store, reads: SagaReads, catalogue: Catalogue, clock: Clock) -> None:
+    def __init__(self, store: Store, reads: SagaReads, choreographies: Choreographies, clock: Clock) -> None:
         self._store = store
         self._reads = reads
-        self._catalogue = catalogue
+        self._choreographies = choreographies
         self._clock = clock
 
     async def replay(self, saga_id: str, expected_version: int, actor: str, reason: str) -> SagaSummary:
@@ -60,12 +60,12 @@ class Replays:
             raise VerbRefused(problem, members)
         if row.version != expected_version:
             raise VerbStale(expected_version, members)
-        tracked = track(row, self._catalogue)
+        tracked = track(row, self._choreographies)
         if tracked is None or tracked.saga is None:
             raise VerbRefused("this coordinator does not know the saga's choreography", members)
         now_ms = await self._store.now_ms()
         change = request_replay(tracked.definition, tracked.saga, actor, now_ms)
-        draft = Draft(self._catalogue)
+        draft = Draft(self._choreographies)
         draft.apply(tracked, change, now_ms)
         draft.batch.audit(actor, ACTION, saga_id, reason, row.version, change.saga.version)
         await self._store.commit(draft.finish())

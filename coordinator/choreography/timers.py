@@ -12,7 +12,7 @@ from typing import cast
 import msgspec
 import structlog
 
-from coordinator.choreography.catalogue import OBSERVED_PART, Catalogue
+from coordinator.choreography.choreographies import OBSERVED_PART, Choreographies
 from coordinator.choreography.deciding import Recorder
 from coordinator.choreography.draft import Draft, Tracked, track
 from coordinator.engine.ports import Bus, Store
@@ -45,14 +45,14 @@ class ObservedTimers:
         self,
         store: Store,
         bus: Bus,
-        catalogue: Catalogue,
+        choreographies: Choreographies,
         recorder: Recorder,
         ask_ends: Callable[[], Awaitable[Offsets]],
         ask_read: Callable[[], Awaitable[Offsets]],
     ) -> None:
         self._store = store
         self._bus = bus
-        self._catalogue = catalogue
+        self._choreographies = choreographies
         self._recorder = recorder
         self._ask_ends = ask_ends
         self._ask_read = ask_read
@@ -65,7 +65,9 @@ class ObservedTimers:
         if not due:
             self._probe = None
             return 0
-        sagas = [tracked for row in await self._store.load(due) if (tracked := track(row, self._catalogue)) is not None]
+        sagas = [
+            tracked for row in await self._store.load(due) if (tracked := track(row, self._choreographies)) is not None
+        ]
         if len(sagas) < len(due):
             log.warning("observed_sagas_unknown", sagas=len(due) - len(sagas))
         early = [each.id for each in sagas if not _is_due(each, now_ms)]
@@ -108,7 +110,7 @@ class ObservedTimers:
 
     async def _change(self, sagas: list[Tracked], decide: Callable[[Tracked, int], Change | None]) -> int:
         """Commit one change for each saga: all at once, else one by one; a saga that has moved on is left alone."""
-        draft = Draft(self._catalogue)
+        draft = Draft(self._choreographies)
         now_ms = self._recorder.now.now_ms()
         before = [each.saga for each in sagas]
         for each in sagas:

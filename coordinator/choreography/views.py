@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from coordinator.choreography.catalogue import Catalogue
+from coordinator.choreography.choreographies import Choreographies
 from coordinator.saga.choreography import ChoreographyDefinition, ExpectedEvent
 from coordinator.saga.model import RESTING, SagaStatus, Undo
 from coordinator.saga.observing import ObservedSaga, load_observed, outcome
@@ -18,11 +18,11 @@ _KIND: Final = "event"
 _GENERATION: Final = 1  # nothing is commanded, so nothing is commanded anew
 
 
-def describe_observed(record: SagaRecord, catalogue: Catalogue) -> SagaDetail:
+def describe_observed(record: SagaRecord, choreographies: Choreographies) -> SagaDetail:
     """Put an observed saga together; `attempts` count how often an event was seen."""
     summary = record.summary
     saga = ObservedSaga(summary.version, SagaStatus(summary.status), load_observed(record.state))
-    definition = catalogue.of_id(record.definition_id)
+    definition = choreographies.of_id(record.definition_id)
     return SagaDetail(
         **msgspec.structs.asdict(summary),
         facing=saga.state.facing,

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from coordinator.bootstrap import SystemChance, SystemClock
-from coordinator.choreography.catalogue import Catalogue
+from coordinator.choreography.choreographies import Choreographies
 from coordinator.choreography.deciding import Recorder
 from coordinator.choreography.reading import Arrival, EventArrival, read
 from coordinator.choreography.replaying import Replays
@@ -32,6 +32,7 @@ from coordinator.store.batch import Batch
 from coordinator.store.migrations import migrate
 from coordinator.store.postgres import Committed, PostgresStore
 from coordinator.store.reads import SagaReads
+from coordinator.store.replicas import Replicas
 from coordinator.wire.cloudevents import message_headers
 from deploy.local.stack import LocalStack
 from sagas.order_choreography import order_choreography
@@ -42,7 +43,7 @@ HASTY = ChoreographyDefinition(
     1,
     tuple(event if event.ends else replace(event, within=seconds(0.001)) for event in order_choreography.events),
 )
-CATALOGUE = Catalogue((order_choreography, HASTY))
+CHOREOGRAPHIES = Choreographies((order_choreography, HASTY))
 _numbers = itertools.count(1)
 
 
@@ -95,16 +96,16 @@ class DeafStore(PostgresStore):
 class Watch:
     """An observer's inside, with the topics' ends and the group's offsets as a test says them."""
 
-    def __init__(self, store: DeafStore, catalogue: Catalogue = CATALOGUE) -> None:
+    def __init__(self, store: DeafStore, choreographies: Choreographies = CHOREOGRAPHIES) -> None:
         self.store = store
         self.bus = ScriptedBus()
-        self.catalogue = catalogue
+        self.choreographies = choreographies
         self.ends: Offsets = {}
         self.read: Offsets = {}
         self.metrics = Metrics()
         now = DatabaseClock(SystemClock())
-        self.recorder = Recorder(store, catalogue, self.metrics, SystemClock(), now, SystemChance(), "cluster")
-        self.timers = ObservedTimers(store, self.bus, catalogue, self.recorder, self._ends, self._read)
+        self.recorder = Recorder(store, choreographies, self.metrics, SystemClock(), now, SystemChance(), "cluster")
+        self.timers = ObservedTimers(store, self.bus, choreographies, self.recorder, self._ends, self._read)
 
     async def know_the_time(self) -> None:
         """Read the database's clock."""
@@ -145,7 +146,7 @@ async def watch(database: str) -> AsyncIterator[Watch]:
     """Give an observer."""
     watch = Watch(DeafStore(database))
     await watch.store.start()
-    CATALOGUE.bind(await watch.store.register_definitions(CATALOGUE.keys))
+    CHOREOGRAPHIES.bind(await registered_ids(watch.store))
     await watch.know_the_time()
     yield watch
     await watch.store.stop()
@@ -155,7 +156,7 @@ async def watch(database: str) -> AsyncIterator[Watch]:
 async def replays(watch: Watch, database: str) -> AsyncIterator[Replays]:
     """Give the verb `replay`."""
     reads = SagaReads(database, pool_max=2)
-    yield Replays(watch.store, reads, CATALOGUE, SystemClock())
+    yield Replays(watch.store, reads, CHOREOGRAPHIES, SystemClock())
     await reads.stop()
 
 
@@ -167,13 +168,18 @@ async def plain(database: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Recor
     await connection.close()
 
 
+async def registered_ids(store: PostgresStore) -> dict[tuple[str, int], int]:
+    """Make the choreographies known to the database; answers their ids."""
+    return (await Replicas(store, "test").register(CHOREOGRAPHIES.contents)).ids
+
+
 def event(type_: str, key: str, definition: ChoreographyDefinition = order_choreography) -> EventArrival:
     """Read an event of an order as the observer of one choreography does."""
     source = definition.by_type[type_].source
     value = msgspec.json.encode({"order_id": key, "said": type_})
     headers = message_headers(type_, f"{key}:{type_}", source, key, 0)
     record = Record(f"{source}.events", 0, next(_numbers), key.encode(), value, headers)
-    arrivals, _ = read([(0, [record])], source, record.topic, CATALOGUE)
+    arrivals, _ = read([(0, [record])], source, record.topic, CHOREOGRAPHIES)
     [found] = [each for each in arrivals if isinstance(each, EventArrival) and each.definition is definition]
     return found
 
@@ -255,8 +261,8 @@ async def test_a_saga_of_an_unknown_version_loses_nothing(watch: Watch, plain: A
     """An event for a saga that this process cannot judge is set aside with its bytes."""
     key = new_key()
     await watch.take_in(event("OrderCreated", key))
-    stranger = Watch(watch.store, Catalogue((HASTY,)))
-    stranger.catalogue.bind(await watch.store.register_definitions(CATALOGUE.keys))
+    stranger = Watch(watch.store, Choreographies((HASTY,)))
+    stranger.choreographies.bind(await registered_ids(watch.store))
     late = event("InventoryReserved", key)
     await stranger.take_in(late)
     letter = await plain.fetchrow("SELECT * FROM dead_letter WHERE key = $1", key.encode())

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import asyncpg
 import pytest
 
-from coordinator.wire.messages import CompensationCompleted, CompensationFailed, StepCompleted
+from coordinator.wire.messages import CompensationCompleted, CompensationFailed, StepCompleted, StepFailed
 from tests.integration.participants.office import Office
 from tests.integration.participants.plans import account, balance, done, plan, refusal
 
@@ -209,3 +210,22 @@ async def test_a_refusal_for_good_outweighs_one_that_may_pass(bank: Office) -> N
     """Of two parties, one bouncing and one unsubscribed, the one decides who can never be told."""
     emails = {"source_email": "bounced@example.com", "destination_email": "unsubscribed@example.com"}
     assert await refusal(bank, plan("SendTransferNotice", **emails)) == ("recipient_unsubscribed", False)
+
+
+async def test_locked_account_holds_up_its_own_command_only(bank: Office) -> None:
+    """While somebody sits on an account, its debit fails retryably, others of the batch pass, and later it passes."""
+    locked = plan("DebitAccount", source_account=await account(bank, 100), amount_minor=100)
+    free = plan("DebitAccount")
+    somebody = await asyncpg.connect(bank.url)
+    async with somebody.transaction():
+        await somebody.execute(
+            "select from accounts.accounts where account_id = $1 for update", locked.payload["source_account"]
+        )
+        await asyncio.gather(bank.exchange.act(locked, partition=1), bank.exchange.act(free, partition=1))
+        message = (await bank.exchange.reply(locked.action_id)).message
+        assert isinstance(message, StepFailed)
+        assert (message.error.code, message.error.retryable) == ("internal", True)
+        assert isinstance((await bank.exchange.reply(free.action_id)).message, StepCompleted)
+    await somebody.close()
+    await bank.exchange.act(locked, 2)
+    assert isinstance((await bank.exchange.reply(locked.action_id, 2)).message, StepCompleted)

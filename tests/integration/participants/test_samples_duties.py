@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import BaseModel
 
 from coordinator.wire.messages import CompensationCompleted, StepCompleted
+from sagas import bank_transfer, travel_booking
 from tests.integration.participants.office import Office
 from tests.integration.participants.plans import NAMES, done, plan, refusal
 
 UNDOABLE = [action for action, (_, compensation) in NAMES.items() if compensation]
+RESULTS: dict[str, type[BaseModel]] = {
+    "DebitAccount": bank_transfer.DebitAccountResult,
+    "RecordTransfer": bank_transfer.RecordTransferResult,
+    "SendTransferNotice": bank_transfer.SendTransferNoticeResult,
+    "BookRoom": travel_booking.BookRoomResult,
+    "BookSeat": travel_booking.BookSeatResult,
+    "RentCar": travel_booking.RentCarResult,
+    "SendItinerary": travel_booking.SendItineraryResult,
+}
 BANK = {"DebitAccount", "RecordTransfer", "SendTransferNotice"}
 
 
@@ -19,7 +30,13 @@ def site(request: pytest.FixtureRequest, action: str) -> Office:
     return found
 
 
-@pytest.mark.parametrize("action", [action for action in NAMES if action != "CreditAccount"])
+@pytest.mark.parametrize("action", RESULTS)
+async def test_result_is_what_the_saga_relies_on(site: Office, action: str) -> None:
+    """What a participant answers is what the saga's model of its result asks for."""
+    RESULTS[action].model_validate(await done(site, plan(action)))
+
+
+@pytest.mark.parametrize("action", RESULTS)
 async def test_repeated_action(site: Office, action: str) -> None:
     """An action that comes again, also while it is being done, has one effect and one answer."""
     one = plan(action)

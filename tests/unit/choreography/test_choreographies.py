@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from coordinator.bootstrap import topic_specs
-from coordinator.choreography.catalogue import Catalogue
+from coordinator.choreography.choreographies import Choreographies
 from coordinator.definitions import load_choreographies
 from coordinator.errors import ConfigurationError, DefinitionError
 from coordinator.saga.choreography import ChoreographyDefinition, ExpectedEvent
@@ -29,32 +29,36 @@ OTHER = ChoreographyDefinition(
 
 def test_an_event_belongs_to_the_newest_version_of_each_name() -> None:
     """One event may begin sagas of several choreographies, but of one name only one."""
-    catalogue = Catalogue((SECOND, OTHER, order_choreography))
-    assert catalogue.expecting("shop", "OrderCreated") == [OTHER, SECOND]
-    assert catalogue.expecting("eve", "OrderCreated") == []
-    assert catalogue.sources == ["inventory", "loyalty", "notification", "payment", "shipping", "shop"]
+    choreographies = Choreographies((SECOND, OTHER, order_choreography))
+    assert choreographies.expecting("shop", "OrderCreated") == [OTHER, SECOND]
+    assert choreographies.expecting("eve", "OrderCreated") == []
+    assert choreographies.sources == ["inventory", "loyalty", "notification", "payment", "shipping", "shop"]
 
 
 def test_the_same_version_twice_is_refused() -> None:
     """Nobody could tell which of the two a saga began with."""
     with pytest.raises(DefinitionError, match="OrderChoreography version 1 is defined twice"):
-        Catalogue((order_choreography, order_choreography))
+        Choreographies((order_choreography, order_choreography))
 
 
 def test_a_name_belongs_to_one_kind_of_saga() -> None:
     """A business key is unique per name, so a commanded and an observed saga cannot share one."""
-    catalogue = Catalogue((order_choreography,))
-    catalogue.check_names(["OrderFulfillment"])
+    choreographies = Choreographies((order_choreography,))
+    choreographies.check_names(["OrderFulfillment"])
     with pytest.raises(DefinitionError, match="OrderChoreography is the name of a saga definition"):
-        catalogue.check_names(["OrderFulfillment", "OrderChoreography"])
+        choreographies.check_names(["OrderFulfillment", "OrderChoreography"])
 
 
 def test_a_row_names_its_version() -> None:
     """A saga goes on with the version that its row names; a version that is not here is not guessed."""
-    catalogue = Catalogue((order_choreography, SECOND))
-    catalogue.bind({("OrderChoreography", 1): 7, ("OrderChoreography", 2): 8, ("OrderChoreography", 3): 9})
-    assert (catalogue.of_id(7), catalogue.of_id(8), catalogue.of_id(9)) == (order_choreography, SECOND, None)
-    assert catalogue.id_of(SECOND) == 8
+    choreographies = Choreographies((order_choreography, SECOND))
+    choreographies.bind({("OrderChoreography", 1): 7, ("OrderChoreography", 2): 8, ("OrderChoreography", 3): 9})
+    assert (choreographies.of_id(7), choreographies.of_id(8), choreographies.of_id(9)) == (
+        order_choreography,
+        SECOND,
+        None,
+    )
+    assert choreographies.id_of(SECOND) == 8
 
 
 def test_settings_name_the_choreographies() -> None:

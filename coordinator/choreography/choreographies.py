@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from typing import Final
 
 from coordinator.errors import DefinitionError
 from coordinator.saga.choreography import ChoreographyDefinition
+from coordinator.saga.content import Content, content_of
 
 OBSERVED_PART: Final = -1  # the partition of all observed sagas: one that no engine can own
 
 
-class Catalogue:
+class Choreographies:
     """Every known version of every choreography; new sagas begin on the newest that knows the event."""
 
     def __init__(self, definitions: Iterable[ChoreographyDefinition] = ()) -> None:
@@ -38,10 +40,15 @@ class Catalogue:
         self._ids = {key: ids[key] for key in self._by_version}
         self._by_id = {ids[key]: definition for key, definition in self._by_version.items()}
 
+    @cached_property
+    def contents(self) -> list[Content]:
+        """The content of every known choreography."""
+        return [content_of(definition) for definition in self._by_version.values()]
+
     @property
-    def keys(self) -> list[tuple[str, int]]:
-        """(name, version) of every known choreography."""
-        return list(self._by_version)
+    def sizes(self) -> list[tuple[Content, int]]:
+        """The contents with the number of events of each."""
+        return list(zip(self.contents, (len(each.events) for each in self._by_version.values()), strict=True))
 
     @property
     def names(self) -> list[str]:
