@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, Literal, NoReturn, TypeAlias
 
 import typer
 
@@ -24,6 +24,8 @@ from coordinator.settings import Settings, read_settings
 
 app = typer.Typer(help="The saga definitions: which there are, what runs on them, and what they say.")
 
+Shape: TypeAlias = Literal["table", "mermaid", "json"]
+
 REFUSED = 2
 
 
@@ -31,20 +33,14 @@ REFUSED = 2
 def show(
     name: Annotated[str, typer.Argument(help="the definition's name")],
     version: Annotated[int | None, typer.Option(help="the newest where none is given")] = None,
-    shape: Annotated[
-        Literal["table", "mermaid", "json"], typer.Option("--format", help="for people, a drawing, or for programs")
-    ] = "table",
+    shape: Annotated[Shape, typer.Option("--format", help="for people, a drawing, or for programs")] = "table",
 ) -> None:
     """Show what a definition says."""
     found = _loaded()[1]
     try:
-        definition = Registry(found).choose(name, version)
+        typer.echo(_shaped(Registry(found).choose(name, version), shape))
     except SagaError as error:
         _refuse(error)
-    if shape == "json":
-        typer.echo(json.dumps(document(definition), indent=2, ensure_ascii=False))
-    else:
-        typer.echo(mermaid(definition) if shape == "mermaid" else table(definition))
 
 
 @app.command()
@@ -66,6 +62,12 @@ def asyncapi(
         output.write_text(text, encoding="utf-8")
     except OSError as error:
         raise typer.BadParameter(f"{output}: {error.strerror}", param_hint="--output") from error
+
+
+def _shaped(definition: SagaDefinition, shape: Shape) -> str:
+    if shape == "json":
+        return json.dumps(document(definition), indent=2, ensure_ascii=False)
+    return mermaid(definition) if shape == "mermaid" else table(definition)
 
 
 def _loaded() -> tuple[Settings, tuple[SagaDefinition, ...]]:

@@ -5,20 +5,23 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from pydantic import BaseModel, PydanticUserError
+
 from coordinator.describe.words import function
+from coordinator.errors import DefinitionError
 from coordinator.saga.definition import Retry, SagaDefinition, Step
 from coordinator.saga.paths import walk
 
 
 def document(definition: SagaDefinition) -> dict[str, Any]:
-    """Write what a definition says as a JSON object."""
+    """Write what a definition says as a JSON object; raises DefinitionError for a model without a JSON Schema."""
     return {
         "name": definition.name,
         "version": definition.version,
         "business_key": definition.business_key,
         "deadline_ms": definition.deadline_ms,
         "recovery": None if definition.recovery is None else _retry(definition.recovery),
-        "input": definition.input.model_json_schema(),
+        "input": _schema(definition.input),
         "steps": [_step(step) for step in definition.steps],
     }
 
@@ -31,7 +34,7 @@ def _step(step: Step) -> dict[str, Any]:
         "external": step.external,
         "when": None if step.when is None else function(step.when),
         "timeout_ms": step.timeout_ms,
-        "result": None if step.result is None else step.result.model_json_schema(),
+        "result": None if step.result is None else _schema(step.result),
     }
     if step.external:
         return said
@@ -46,6 +49,13 @@ def _step(step: Step) -> dict[str, Any]:
         "expiry_ms": step.expiry_ms,
         "progress_max_ms": step.progress_max_ms,
     }
+
+
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    try:
+        return model.model_json_schema()
+    except PydanticUserError as error:
+        raise DefinitionError(f"a model cannot be written as JSON Schema: {error.message}") from error
 
 
 def _payload(step: Step) -> Any:

@@ -100,7 +100,7 @@ class Envelopes:
             )
         ]
         summary = f"Start {name}; the same {versions[-1].business_key} and input give the same saga."
-        return self._add(f"{name}.{kind}", kind, narrowed, summary, MESSAGE_HEADERS, "client")
+        return self._add(f"{name}.{kind}", kind, narrowed, summary, MESSAGE_HEADERS)
 
     def general(self, kind: str) -> str:
         """Add a message that is the same for all definitions; answers its name, which is its ce_type."""
@@ -130,7 +130,7 @@ class Envelopes:
         distinct = [schema for number, schema in enumerate(narrowed) if schema not in narrowed[:number]]
         self.schemas[f"message.{name}"] = {**_any_of(distinct), "title": name}
         known: dict[str, Schema] = {"ce_type": {"type": "string", "const": kind}}
-        if source not in (None, "client"):
+        if source is not None:
             known["ce_source"] = {"type": "string", "const": source}
         narrow = {"type": "object", "properties": known}
         message: dict[str, Any] = {
@@ -151,17 +151,19 @@ class Envelopes:
 
     def _example(self, schema: Schema, headers: str, known: Mapping[str, Schema]) -> dict[str, Any] | None:
         """A whole message, or None where a pattern in a model leaves none to be guessed."""
+        of_headers = self.schemas[headers]
         try:
             return {
-                "headers": self._filled({**self.schemas[headers]["properties"], **known}, headers, _KNOWN_HEADERS),
+                "headers": self._filled({**of_headers["properties"], **known}, of_headers["required"], _KNOWN_HEADERS),
                 "payload": self._filled(schema["properties"], schema["required"], _KNOWN),
             }
         except NoExample:
             return None
 
-    def _filled(self, properties: Mapping[str, Schema], wanted: Iterable[str], known: Mapping[str, Any]) -> Any:
-        names = self.schemas[wanted]["required"] if isinstance(wanted, str) else wanted
-        return {name: known[name] if name in known else example(properties[name], self.schemas) for name in names}
+    def _filled(
+        self, properties: Mapping[str, Schema], wanted: Iterable[str], known: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        return {name: known[name] if name in known else example(properties[name], self.schemas) for name in wanted}
 
 
 def _inlined(name: str, schema: Schema) -> Schema:

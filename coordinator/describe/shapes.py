@@ -102,7 +102,7 @@ def _returned(function: Callable[..., Any]) -> Model | None:
 
 def _of_paths(definition: SagaDefinition, step: Step) -> Model:
     paths = step.payload if isinstance(step.payload, Mapping) else {}
-    return _made_of(_camel(step.name) + "Payload", definition, paths)
+    return _made_of(f"{definition.name}V{definition.version}{_camel(step.name)}Payload", definition, paths)
 
 
 def _made_of(name: str, definition: SagaDefinition, paths: Mapping[str, Any]) -> Model:
