@@ -141,6 +141,13 @@ def test_a_function_may_return_a_model_or_models_inside_an_object() -> None:
     assert carried(lambda _order, _results: {"room": room}) == {"room": {"price_cents": 3}}
 
 
+def _round() -> list[Any]:
+    """Make a list that holds itself."""
+    made: list[Any] = []
+    made.append(made)
+    return made
+
+
 @pytest.mark.parametrize(
     ("sentence", "payload", "results", "given"),
     [
@@ -178,11 +185,13 @@ def test_a_broken_function_is_told_from_a_missing_field(sentence: str, payload: 
     assert str(broken.value) == sentence
 
 
-def test_what_is_no_json_is_the_function_s_mistake() -> None:
-    """Neither an object of the program's own nor a number that JSON lacks reaches a participant."""
-    for payload in (lambda _order, _results: {"a": object()}, lambda _order, _results: {"a": float("nan")}):
-        with pytest.raises(Broken, match=r"^payload of pay: "):
-            carried(payload)
+@pytest.mark.parametrize(
+    "value", [object(), float("nan"), [float("inf")], "\ud800", _round()], ids=lambda one: str(type(one))
+)
+def test_what_is_no_json_is_the_function_s_mistake(value: Any) -> None:
+    """An object of the program's own, a number or text that JSON lacks, an object in itself: nothing is sent."""
+    with pytest.raises(Broken, match=r"^payload of pay: "):
+        carried(lambda _order, _results: {"a": value})
 
 
 def test_a_payload_of_exactly_the_limit_is_taken() -> None:
