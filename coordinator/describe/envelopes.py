@@ -143,9 +143,9 @@ class Envelopes:
         }
         if all("command_id" in schema["properties"] for schema in narrowed):
             message["correlationId"] = {"location": "$message.payload#/command_id"}
-        shown = self._example(distinct[0], headers, known)
-        if shown is not None:
-            message["examples"] = [{"name": name, **shown}]
+        shown = [found for schema in distinct if (found := self._example(schema, headers, known)) is not None]
+        if shown:
+            message["examples"] = [{"name": name, **shown[0]}]
         self.messages[name] = message
         return name
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 REF = "#/components/schemas/"
 DEPTH_MAX = 12  # a model that holds itself has no smallest example on its first branch
+TEXT_MAX = 10_000
 
+_TEXTS = ("text", "NL", "EUR", "1", "a1", "A1")  # what many a pattern asks for
 _FORMATS = {
     "date-time": "2026-01-31T12:00:00Z",
     "date": "2026-01-31",
@@ -75,10 +78,23 @@ def _of_type(schema: Mapping[str, Any], components: Mapping[str, Any], depth: in
 def _text(schema: Mapping[str, Any]) -> str:
     if "format" in schema and schema["format"] in _FORMATS:
         return _FORMATS[schema["format"]]
-    if "pattern" in schema or "format" in schema:
-        raise NoExample("only a person knows what fits")
     least, most = schema.get("minLength", 0), schema.get("maxLength", 4)
+    if "pattern" in schema:
+        return _tried(schema["pattern"], least, schema.get("maxLength", TEXT_MAX))
+    if "format" in schema:
+        raise NoExample("only a person knows what fits")
     return "text".ljust(least, "-")[: max(most, least)]
+
+
+def _tried(pattern: str, least: int, most: int) -> str:
+    try:
+        wanted = re.compile(pattern)
+    except re.error as error:  # the dialect of another language
+        raise NoExample("the pattern cannot be read") from error
+    for text in (*_TEXTS, *_FORMATS.values()):
+        if wanted.search(text) and least <= len(text) <= most:
+            return text
+    raise NoExample("only a person knows what fits")
 
 
 def _number(schema: Mapping[str, Any]) -> int:

@@ -48,6 +48,8 @@ class Everything(BaseModel):
     """A model with a field of each sort."""
 
     parcel_id: Annotated[str, Field(min_length=6, max_length=8)]
+    currency: Annotated[str, Field(pattern="^[A-Z]{3}$")]
+    email: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$", max_length=254)]
     short: Annotated[str, Field(max_length=2)]
     above: Annotated[int, Field(gt=3)]
     below: Annotated[int, Field(lt=-3)]
@@ -74,7 +76,7 @@ class Chain(BaseModel):
 class Coded(BaseModel):
     """A model with a pattern and no example."""
 
-    parcel_id: Annotated[str, Field(pattern="^[A-Z]{3}$")]
+    parcel_id: Annotated[str, Field(pattern="^XY-[0-9]{7}$")]
 
 
 class Callback(BaseModel):
