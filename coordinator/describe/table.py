@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel
 
@@ -25,7 +25,19 @@ def table(definition: SagaDefinition) -> str:
         lines += _laid_out(row, widths)
         if number == 0:
             lines.append(_GAP.join("-" * width for width in widths))
-    return "\n".join(lines)
+    return "\n".join([*lines, *_payloads(definition)])
+
+
+def _payloads(definition: SagaDefinition) -> Iterator[str]:
+    """The payloads that are made of paths, which are too long for a column."""
+    made = [step for step in definition.steps if isinstance(step.payload, Mapping)]
+    if made:
+        yield ""
+        yield "payloads"
+    for step in made:
+        fields = [f"{name} = {path}" for name, path in walk(cast("Mapping[str, Any]", step.payload))]
+        yield f"  {step.name}"
+        yield from _folded("    ", [*(f"{field}," for field in fields[:-1]), *fields[-1:]])
 
 
 def _head(definition: SagaDefinition) -> Iterator[str]:
@@ -79,8 +91,8 @@ def _more(step: Step) -> Iterator[str]:
         yield f"when: {function(step.when)}"
     if callable(step.payload):
         yield f"payload: {function(step.payload)}"
-    elif isinstance(step.payload, Mapping):
-        yield f"payload: {', '.join(f'{name} = {path}' for name, path in walk(step.payload))}"
+    elif step.payload is not None:
+        yield "payload: below"
     if step.progress_max is not None:
         yield f"progress up to {duration(step.progress_max)}"
     if step.compensation_timeout is not None:

@@ -27,6 +27,7 @@ def test_no_line_is_wider_than_a_terminal_and_nothing_is_left_out(definition: Sa
     lines = table(definition).splitlines()
     assert max(map(len, lines)) <= WIDTH
     rows = lines[lines.index("") + 3 :]
+    rows = rows[: rows.index("")] if "" in rows else rows
     bars = lines[lines.index("") + 2].split("  ")
     starts = [sum(len(bar) + 2 for bar in bars[:number]) for number in range(len(bars))]
     columns = [
@@ -52,6 +53,7 @@ def test_the_table_says_what_a_person_asks_first() -> None:
         "wants_car; undo within",
         "SendLetter - 1 min 7 payload: A letter",
         "progress up to 10 min",
+        "book_hotel city = input.city, guest.full-name = input.traveller.name",
     ):
         assert said in words
 
