@@ -163,12 +163,18 @@ class Coordinator:
         finally:
             await bus.stop()
             if beside is not None:
-                self._stopping.set()
-                await beside
-                await versions.leave()
+                await self._leave(versions, beside)
             await self._reads.stop()
             await self._api_store.stop()
             await self._store.stop()
+
+    async def _leave(self, versions: Versions, beside: asyncio.Task[None]) -> None:
+        """Count no longer as a live replica; when Postgres is away the heartbeat runs out by itself."""
+        self._stopping.set()
+        with contextlib.suppress(Unavailable, TimeoutError):
+            async with asyncio.timeout(STOP_S / 4):
+                await beside
+                await versions.leave()
 
     async def _serve_api(self, bus: Publisher, topology: Topology, relay: Relay, now: DatabaseClock) -> None:
         """Answer the REST API until the end."""

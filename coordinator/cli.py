@@ -13,6 +13,7 @@ import structlog
 import typer
 import uvloop
 
+from coordinator import cli_definitions
 from coordinator.bootstrap import Coordinator, Role, security, topic_specs
 from coordinator.choreography.choreographies import Choreographies
 from coordinator.definitions import load_choreographies, load_definitions
@@ -28,9 +29,7 @@ from coordinator.store.replicas import LIVE_S
 
 log = structlog.get_logger()
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="A saga coordinator over Kafka and Postgres.")
-
-definitions_app = typer.Typer(help="The saga definitions: which there are, and what runs on them.")
-app.add_typer(definitions_app, name="definitions")
+app.add_typer(cli_definitions.app, name="definitions")
 
 WRONG_SETTING, FAILED = 2, 3
 PATIENCE_TRIES, PATIENCE_S = 15, 2.0
@@ -59,7 +58,7 @@ def topics() -> None:
     _run(lambda settings: _patiently(lambda: _topics(settings)))
 
 
-@definitions_app.callback(invoke_without_command=True)
+@cli_definitions.app.callback(invoke_without_command=True)
 def definitions(context: typer.Context) -> None:
     """List the versions of all definitions, and how many sagas run on each."""
     if context.invoked_subcommand is None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from pydantic import BaseModel, ValidationError
+from pydantic_core import to_json
 
 from coordinator.saga import paths
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 PAYLOAD_BYTES_MAX = 64 * 1024  # as large as an input may be: a compensation carries it beside the result
 
 _ENCODER = msgspec.json.Encoder()
+_OBJECT = msgspec.json.Decoder(dict[str, Any])
 
 
 class LacksField(Exception):
@@ -134,13 +136,13 @@ def payload_of(step: Step, material: Material) -> bytes | None:
 
 def _written(made: Any, step: Step) -> bytes:
     try:
-        if isinstance(made, BaseModel):
-            return made.__pydantic_serializer__.to_json(made)
-        if isinstance(made, Mapping):
-            return _ENCODER.encode(made)
-    except (TypeError, ValueError, msgspec.MsgspecError) as error:
+        raw = to_json(made, by_alias=False, inf_nan_mode="constants")  # models may stand at any depth
+        _OBJECT.decode(raw)  # NaN is written, but it is no JSON and cannot be read
+    except msgspec.ValidationError:
+        raise Broken(f"payload of {step.name}: an object is wanted, not {type(made).__name__}") from None
+    except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
         raise Broken(f"payload of {step.name}: {error}") from error
-    raise Broken(f"payload of {step.name}: an object is wanted, not {type(made).__name__}")
+    return raw
 
 
 def _call(function: Any, step: Step, what: str, material: Material) -> Any:
@@ -178,9 +180,10 @@ def _of_model(material: Material, origin: str, fields: tuple[str, ...]) -> Any:
     """What the plain JSON does not have a model may, as its default."""
     found = material.model(origin)
     for name in fields:
-        found = getattr(found, name, None)
-        if found is None:
-            raise LacksField(f"{'.'.join((origin, *fields))}: {name} is missing")
+        try:
+            found = getattr(found, name)
+        except AttributeError:
+            raise LacksField(f"{'.'.join((origin, *fields))}: {name} is missing") from None
     return found.model_dump(mode="json") if isinstance(found, BaseModel) else found
 
 

@@ -95,9 +95,8 @@ class Versions:
         self._tell(held, known)
 
     async def leave(self) -> None:
-        """Count no longer as a live replica; when Postgres is away the heartbeat runs out by itself."""
-        with contextlib.suppress(Unavailable):
-            await self._replicas.leave()
+        """Count no longer as a live replica. Raises Unavailable."""
+        await self._replicas.leave()
 
     def _why_held(self, known: Known) -> str | None:
         """Why a version starts no sagas here for now; None when it does, or when nobody speaks of it any more."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 import msgspec
 
+from coordinator.errors import Unavailable
 from coordinator.saga.content import Content
 from coordinator.store.database import statement
 from coordinator.store.postgres import PostgresStore
@@ -79,7 +80,10 @@ class Replicas:
                 await connection.execute(statement("lock_definitions"))
                 return await self._register(connection, contents)
 
-        return await self._store.run(register)
+        try:
+            return await self._store.run(register)
+        except asyncpg.UniqueViolationError as error:  # a coordinator of an older release takes no lock
+            raise Unavailable(f"another process registers the same version just now: {error}") from error
 
     async def beat(self, ids: Mapping[Key, int]) -> list[Known]:
         """Go on to count as live; answers all contents that were ever registered. Raises Unavailable."""

@@ -22,7 +22,7 @@ from coordinator.store.reads import SagaReads
 from coordinator.store.replicas import LIVE_S, InUse, Replicas
 from deploy.local.stack import LocalStack
 from sagas.order_fulfillment import order_fulfillment as first
-from tests.integration.api.test_service import SystemClock
+from tests.integration.api.office import SystemClock
 from tests.integration.store.workload import NAME, Connection, Workload
 
 second = replace(first, version=2)
