@@ -68,6 +68,12 @@ class Choreographies:
         """The small id of a known choreography."""
         return self._ids[definition.name, definition.version]
 
+    def find(self, name: str, version: int | None) -> ChoreographyDefinition | None:
+        """The choreography of a name and version (None: the newest), if there is one."""
+        versions = [number for known, number in self._by_version if known == name]
+        chosen = max(versions, default=0) if version is None else version
+        return self._by_version.get((name, chosen))
+
     def expecting(self, source: str, type_: str) -> list[ChoreographyDefinition]:
         """The choreographies that an event belongs to, of each name the newest version that knows it."""
         return list(self._by_event.get((source, type_), {}).values())
