@@ -242,6 +242,7 @@ class Coordinator:
             self._metrics,
             lambda: 0 in engine.ownership.owned,
             settings.database.log_retention_days,
+            self._choreographies.names,
         )
         await self._patiently("the log's days", upkeep.make_log_days)
         worker = Recovery(

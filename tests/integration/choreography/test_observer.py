@@ -310,6 +310,21 @@ async def test_a_deadline_that_moved_on_does_not_pass(watch: Watch, plain: Any) 
     assert (row["status"], row["wake_at"]) == ("started", row["deadline"])
 
 
+async def test_a_saga_that_nobody_observes_is_stuck(watch: Watch, plain: Any) -> None:
+    """Where no observer runs, an overdue saga is counted, as one is that an engine has left alone."""
+    key = new_key()
+    await watch.take_in(event("OrderCreated", key))
+    id_ = (await saga(plain, key))["definition_id"]
+    before = {row["definition_id"]: row["sagas"] for row in await watch.store.fetch("count_stuck", 60)}
+    await plain.execute(
+        "UPDATE saga SET wake_at = now() - interval '2 minutes', deadline = now() - interval '2 minutes'"
+        " WHERE business_key = $1",
+        key,
+    )
+    after = {row["definition_id"]: row["sagas"] for row in await watch.store.fetch("count_stuck", 60)}
+    assert after[id_] == before.get(id_, 0) + 1
+
+
 async def test_a_replay_is_owed_until_kafka_has_it(watch: Watch, replays: Replays, plain: Any) -> None:
     """The last good event goes to its topic and partition byte for byte, and only then is it said to be there."""
     key = new_key()
