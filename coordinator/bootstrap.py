@@ -95,7 +95,7 @@ class Coordinator:
         self._settings = settings
         self._role = role
         self._identity = f"{settings.instance}:{os.getpid()}:{secrets.token_hex(4)}"
-        self._registry = Registry(load_definitions(settings.definitions), recovery(settings))
+        self._registry = Registry(load_definitions(settings.definitions, settings.participants), recovery(settings))
         self._metrics = Metrics()
         self._metrics.register(self._registry.names)
         self._store = PostgresStore(url)

@@ -87,7 +87,7 @@ async def _serve(settings: Settings, role: Role) -> None:
 
 
 async def _topics(settings: Settings) -> None:
-    registry = Registry(load_definitions(settings.definitions))
+    registry = Registry(load_definitions(settings.definitions, settings.participants))
     specs = topic_specs(settings, registry.participants)
     counts = await ensure_topics(settings.kafka.bootstrap_servers, specs, security=security(settings))
     for name, count in sorted(counts.items()):
@@ -95,7 +95,7 @@ async def _topics(settings: Settings) -> None:
 
 
 async def _list_definitions(settings: Settings) -> None:
-    registry = Registry(load_definitions(settings.definitions))
+    registry = Registry(load_definitions(settings.definitions, settings.participants))
     reads = SagaReads(settings.database.url.get_secret_value(), 1)
     uses: list[DefinitionUse] = []
     try:

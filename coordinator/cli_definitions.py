@@ -73,7 +73,7 @@ def _shaped(definition: SagaDefinition, shape: Shape) -> str:
 def _loaded() -> tuple[Settings, tuple[SagaDefinition, ...]]:
     try:
         settings = read_settings()
-        return settings, load_definitions(settings.definitions)
+        return settings, load_definitions(settings.definitions, settings.participants)
     except SagaError as error:
         _refuse(error)
 
