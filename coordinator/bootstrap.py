@@ -99,7 +99,7 @@ class Coordinator:
         self._settings = settings
         self._role = role
         self._identity = f"{settings.instance}:{os.getpid()}:{secrets.token_hex(4)}"
-        self._registry = Registry(load_definitions(settings.definitions), recovery(settings))
+        self._registry = Registry(load_definitions(settings.definitions, settings.participants), recovery(settings))
         self._choreographies = Choreographies(load_choreographies(settings.choreographies))
         self._choreographies.check_names(self._registry.names)
         self._metrics = Metrics()

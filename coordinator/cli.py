@@ -88,7 +88,7 @@ async def _serve(settings: Settings, role: Role) -> None:
 
 
 async def _topics(settings: Settings) -> None:
-    registry = Registry(load_definitions(settings.definitions))
+    registry = Registry(load_definitions(settings.definitions, settings.participants))
     choreographies = Choreographies(load_choreographies(settings.choreographies))
     specs = topic_specs(settings, registry.participants, choreographies.sources)
     counts = await ensure_topics(settings.kafka.bootstrap_servers, specs, security=security(settings))
@@ -97,7 +97,7 @@ async def _topics(settings: Settings) -> None:
 
 
 async def _list_definitions(settings: Settings) -> None:
-    registry = Registry(load_definitions(settings.definitions))
+    registry = Registry(load_definitions(settings.definitions, settings.participants))
     reads = SagaReads(settings.database.url.get_secret_value(), 1)
     uses: list[DefinitionUse] = []
     try:

@@ -87,7 +87,7 @@ def _drawn(choreography: ChoreographyDefinition, shape: Shape) -> str:
 def _loaded() -> tuple[Settings, tuple[SagaDefinition, ...]]:
     try:
         settings = read_settings()
-        return settings, load_definitions(settings.definitions)
+        return settings, load_definitions(settings.definitions, settings.participants)
     except SagaError as error:
         _refuse(error)
 
