@@ -103,6 +103,18 @@ class EventsSettings(BaseModel):
     enabled: bool = True
 
 
+class FlowSettings(BaseModel):
+    """How much participants are asked for at a time, and when one that is silent is asked for nothing new."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    in_flight_max: Annotated[int, Field(ge=0, le=10_000_000)] = 0
+    participants: dict[str, Annotated[int, Field(ge=0, le=10_000_000)]] = {}
+    breaker_timeouts: Annotated[int, Field(ge=0, le=1_000_000)] = 20
+    breaker_pause_seconds: Annotated[float, Field(ge=0.1, le=3600)] = 10.0
+    ramp_per_second: Annotated[float, Field(ge=1, le=100_000)] = 50.0
+
+
 class LogSettings(BaseModel):
     """What the process writes to standard error."""
 
@@ -126,6 +138,7 @@ class Settings(BaseSettings):
     database: DatabaseSettings = DatabaseSettings()
     api: ApiSettings = ApiSettings()
     events: EventsSettings = EventsSettings()
+    flow: FlowSettings = FlowSettings()
     log: LogSettings = LogSettings()
 
 

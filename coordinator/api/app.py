@@ -16,8 +16,10 @@ from coordinator.api import documents
 from coordinator.api.bodies import Limits
 from coordinator.api.health import Check, ReadinessProbe
 from coordinator.api.middleware import Guard, request_id_of
+from coordinator.api.participants import add_participant_routes
 from coordinator.api.problems import RequestRefused, respond, starting
 from coordinator.api.sagas import add_saga_routes
+from coordinator.engine.flow import Flow
 from coordinator.engine.registry import Registry
 from coordinator.errors import SagaError
 from coordinator.services.sagas import SagaService
@@ -34,6 +36,7 @@ class ApiParts(msgspec.Struct, frozen=True):
     service: SagaService
     reads: SagaReads
     registry: Registry
+    flow: Flow
     metrics: CollectorRegistry
     checks: Sequence[Check]
     limits: Limits
@@ -43,6 +46,7 @@ def create_app(parts: ApiParts) -> FastAPI:
     """Build the app of a process that serves clients."""
     app = create_health_app(parts.metrics, parts.checks)
     add_saga_routes(app, parts.service, parts.reads, parts.registry, parts.limits)
+    add_participant_routes(app, parts.flow, parts.reads)
     return app
 
 

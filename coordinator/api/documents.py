@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from coordinator.api.health import Readiness
 from coordinator.api.problems import MEDIA_TYPE, Problem
 from coordinator.saga.model import SagaStatus
+from coordinator.services.participants import ParticipantList
 from coordinator.services.views import SagaDetail
 from coordinator.store.reads import LogEntry, SagaSummary
 
@@ -78,7 +79,7 @@ class LogPage(msgspec.Struct, frozen=True):
     next_after: int | None
 
 
-_ANSWERS = (SagaSummary, SagaDetail, BulkAnswer, SagaPage, LogPage, Problem, Readiness)
+_ANSWERS = (SagaSummary, SagaDetail, BulkAnswer, SagaPage, LogPage, ParticipantList, Problem, Readiness)
 _ORDER = {
     "definition": "OrderFulfillment",
     "input": {
@@ -241,4 +242,9 @@ RETRY = _route(
             "schema": {"type": "string"},
         },
     ],
+)
+PARTICIPANTS = _route(
+    "Participants, and how flow control stands towards them",
+    {200: ("All of them; see ParticipantView for what is of this process only", "ParticipantList")},
+    {422: "A parameter is wrong"},
 )

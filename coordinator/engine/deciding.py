@@ -11,6 +11,7 @@ import structlog
 from coordinator.engine.cache import ActiveSaga, SagaCache, from_row
 from coordinator.engine.clock import DatabaseClock, new_saga_id
 from coordinator.engine.draft import Draft
+from coordinator.engine.flow import Flow
 from coordinator.engine.messages import CommandBuilder, refusal_id
 from coordinator.engine.ownership import Ownership
 from coordinator.engine.ports import Chance, Clock, Store
@@ -68,6 +69,7 @@ class Decider:
         now: DatabaseClock,
         chance: Chance,
         ownership: Ownership,
+        flow: Flow,
     ) -> None:
         self.store = store
         self.cache = cache
@@ -78,6 +80,7 @@ class Decider:
         self.now = now
         self.chance = chance
         self.ownership = ownership
+        self.flow = flow
         self._sampled_at = -SAMPLE_EVERY_S
 
     async def decide(self, arrivals: Sequence[Arrival]) -> Decided:
@@ -85,6 +88,7 @@ class Decider:
         for arrival in arrivals:
             if type(arrival) is TouchArrival:
                 self.cache.evict(arrival.saga_id)
+        self.flow.heard([arrival.source for arrival in arrivals if type(arrival) is ReplyArrival], self.now.now_ms())
         loaded, strangers = await self.load(saga_ids(arrivals))
         taken = await self._taken_keys(arrivals)
         judge = _Judge(self, loaded, strangers, dict(taken))
@@ -123,6 +127,7 @@ class Decider:
                 strangers.add(row.id)
             else:
                 loaded[row.id] = active
+                self.flow.look(active)
         return loaded, strangers
 
     async def _taken_keys(self, arrivals: Sequence[Arrival]) -> dict[tuple[str, str], tuple[str, bytes]]:
@@ -160,6 +165,7 @@ class _Judge:
         self._dead: dict[int, int] = {}
         self._crowd: dict[int, list[Arrival]] = {}
         self._now_ms = decider.now.now_ms()
+        self._held = decider.flow.holding(self._now_ms)
         self.draft = Draft(decider.commands)
         self.doubted: set[str] = set()
         self.verdicts: dict[tuple[str, str], int] = {}
@@ -196,12 +202,14 @@ class _Judge:
         try:
             event = event_of(arrival, active.definition)
             before = self.draft.current(active)
-            decision = machine.decide(active.definition, before, event, now_ms=self._now_ms, roll=roll)
+            decision = machine.decide(active.definition, before, event, now_ms=self._now_ms, roll=roll, held=self._held)
         except Exception as error:
             log.exception("decision_failed", saga_id=arrival.saga_id, offset=arrival.offset)
             return self._set_aside(arrival, "internal", repr(error)), "internal"
         if isinstance(decision, Moved):
             self.draft.move(active, before, event, decision, self._now_ms, roll)
+            if self._held:
+                self._d.flow.moved(active, decision)
             return decision.verdict, decision.reason.partition(":")[0]
         if decision.verdict is Verdict.STALE and arrival.saga_id not in self._loaded:
             self.doubted.add(arrival.saga_id)
@@ -228,7 +236,7 @@ class _Judge:
             self._refuse_start(arrival, winner[0])
             return Verdict.STALE, "business_key_taken"
         saga_id = new_saga_id(self._now_ms, self._d.chance)
-        moved = machine.begin(arrival.definition, saga_id, now_ms=self._now_ms, input_=arrival.input)
+        moved = machine.begin(arrival.definition, saga_id, now_ms=self._now_ms, input_=arrival.input, held=self._held)
         active = ActiveSaga(
             moved.saga,
             arrival.definition,
@@ -240,6 +248,8 @@ class _Judge:
             self._now_ms,
         )
         self.draft.begin(active, moved, arrival.input_hash, self._now_ms)
+        if self._held:
+            self._d.flow.moved(active, moved)
         self._taken[key] = (saga_id, arrival.input_hash)
         return Verdict.APPLIED, "started"
 

@@ -17,6 +17,7 @@ import structlog
 from coordinator.engine.cache import from_row
 from coordinator.engine.clock import DatabaseClock
 from coordinator.engine.draft import Draft
+from coordinator.engine.flow import Flow
 from coordinator.engine.hashing import hash_input
 from coordinator.engine.messages import CommandBuilder
 from coordinator.engine.observer import Observer
@@ -99,6 +100,7 @@ class SagaService:
         now: DatabaseClock,
         chance: Chance,
         observer: Observer,
+        flow: Flow,
     ) -> None:
         self._store = store
         self._reads = reads
@@ -110,19 +112,21 @@ class SagaService:
         self._now = now
         self._chance = chance
         self._observer = observer
+        self._flow = flow
         self._publishing = Publishing(relay, topology)
-        self._starter = Starter(store, self._publishing, registry, topology, clock, now, chance, observer)
+        self._starter = Starter(store, self._publishing, registry, topology, clock, now, chance, observer, flow)
         self._retrying: set[asyncio.Task[SagaSummary]] = set()
         self._clock_known = False
         self._asking_time = asyncio.Lock()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Delete acknowledged messages and follow the database's clock until `stop`; then finish what is begun."""
+        """Delete acknowledged messages, follow the database's clock and the queues until `stop`; then finish."""
         while not stop.is_set():
             await flush_quietly(self._relay)
             try:
                 self._now.observe(await self._store.now_ms())
                 self._clock_known = True
+                self._flow.queued = frozenset(await self._store.queues(self._registry.participants))
             except Unavailable as error:
                 log.info("clock_not_read", reason=str(error))
             waiting = asyncio.create_task(stop.wait())

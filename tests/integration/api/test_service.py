@@ -14,6 +14,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from coordinator.engine.clock import DatabaseClock
+from coordinator.engine.flow import Flow
 from coordinator.engine.observer import Observer
 from coordinator.engine.registry import Registry
 from coordinator.engine.relay import Relay
@@ -22,6 +23,7 @@ from coordinator.errors import Unavailable
 from coordinator.kafka import Publisher
 from coordinator.observability.metrics import Metrics
 from coordinator.services.sagas import KeyConflict, RetryRefused, SagaService, Started, StartRequest
+from coordinator.settings import FlowSettings
 from coordinator.store.batch import Batch
 from coordinator.store.migrations import migrate
 from coordinator.store.postgres import Committed, PostgresStore
@@ -94,6 +96,7 @@ class Office:
             DatabaseClock(SystemClock()),
             SystemChance(),
             observer,
+            Flow(FlowSettings(), self.registry.participants),
         )
 
     async def open(self) -> None:

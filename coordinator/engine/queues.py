@@ -1,0 +1,97 @@
+"""The queues of sagas that flow control holds, as they are in Postgres: who comes, who is next, who has gone.
+
+A held saga costs one statement when it comes to its queue and one when it leaves, however long it waits, and no memory:
+it is read again when it is next. Everything here may be lost or happen twice. A saga that was held and did not reach
+its queue wakes at once and is held again; one that left its step behind and not the queue is found there and goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from coordinator.engine.cache import ActiveSaga, SagaCache, from_row
+from coordinator.engine.clock import DatabaseClock
+from coordinator.engine.flow import Flow
+from coordinator.engine.ports import Chance, Clock, Store
+from coordinator.engine.registry import Registry
+from coordinator.engine.slots import held_steps
+from coordinator.store.postgres import Hold
+
+COUNT_S = 5.0
+LOOK_MS = 600_000  # a held saga is looked at about this often, whatever else happens or was lost
+
+
+class Queues:
+    """Moves sagas into queues and out of them; only the batch worker calls this."""
+
+    def __init__(
+        self,
+        store: Store,
+        flow: Flow,
+        cache: SagaCache,
+        registry: Registry,
+        clock: Clock,
+        now: DatabaseClock,
+        chance: Chance,
+        partitions: int,
+    ) -> None:
+        self._store = store
+        self._flow = flow
+        self._cache = cache
+        self._registry = registry
+        self._clock = clock
+        self._now = now
+        self._chance = chance
+        self._partitions = partitions
+        self._next_count = 0.0
+
+    async def follow(self, parts: Collection[int]) -> None:
+        """Know the queues of the partitions that are ours: counted when these change, and every few seconds."""
+        inherited = self._flow.parts != frozenset(parts)
+        if not inherited and self._clock.monotonic() < self._next_count:
+            return
+        held = await self._store.count_held(list(parts))
+        self._next_count = self._clock.monotonic() + COUNT_S
+        self._flow.own(parts, self._partitions)
+        self._flow.counted(held, self._now.now_ms(), inherited=inherited)
+        await self._look_at_doubtful()
+
+    async def hold(self, actives: Sequence[ActiveSaga]) -> None:
+        """Let sagas with held steps queue; they leave memory."""
+        holds = [hold for active in actives for hold in self._holds(active)]
+        if not holds:
+            return
+        self._flow.queue(await self._store.hold(holds))
+        for active in actives:
+            self._cache.evict(active.id)
+
+    async def heads(self, participant: str, parts: Collection[int], room: int) -> list[str]:
+        """The sagas that are next."""
+        return await self._store.held(participant, list(parts), room)
+
+    async def leave(self, participant: str, saga_ids: Sequence[str]) -> None:
+        """Let sagas leave a queue."""
+        if saga_ids:
+            self._flow.unqueue(participant, await self._store.release(participant, saga_ids))
+
+    def _holds(self, active: ActiveSaga) -> list[Hold]:
+        saga = active.saga
+        held = held_steps(active.definition, saga.steps)
+        others = [saga.expires_ms, *(step.deadline_ms for at, step in enumerate(saga.steps) if at not in held)]
+        deadline_ms = min((moment for moment in others if moment is not None), default=None)
+        look_ms = self._now.now_ms() + int(LOOK_MS * (0.5 + self._chance.roll()))
+        wake_ms = look_ms if deadline_ms is None else min(look_ms, deadline_ms)
+        names = {active.definition.steps[position].participant for position in held}
+        return [Hold(saga.id, saga.version, name, wake_ms, deadline_ms) for name in sorted(names)]
+
+    async def _look_at_doubtful(self) -> None:
+        doubtful = self._flow.doubtful(self._now.now_ms())
+        if not doubtful:
+            return
+        found = {row.id: from_row(row, self._registry) for row in await self._store.load(doubtful)}
+        for saga_id in doubtful:
+            active = found.get(saga_id)
+            if active is None:
+                self._flow.forget(saga_id)
+            else:
+                self._flow.look(active)
