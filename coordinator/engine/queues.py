@@ -15,9 +15,11 @@ from coordinator.engine.flow import Flow
 from coordinator.engine.ports import Chance, Clock, Store
 from coordinator.engine.registry import Registry
 from coordinator.engine.slots import held_steps
+from coordinator.saga.model import RESTING
 from coordinator.store.postgres import Hold
 
 COUNT_S = 5.0
+LEFT_OVER_MAX = 500  # rows of sagas that are held no longer, looked through at a time
 LOOK_MS = 600_000  # a held saga is looked at about this often, whatever else happens or was lost
 
 
@@ -44,6 +46,7 @@ class Queues:
         self._chance = chance
         self._partitions = partitions
         self._next_count = 0.0
+        self._left_over: set[str] = set()
 
     async def follow(self, parts: Collection[int]) -> None:
         """Know the queues of the partitions that are ours: counted when these change, and every few seconds."""
@@ -57,8 +60,8 @@ class Queues:
         await self._look_at_doubtful()
 
     async def hold(self, actives: Sequence[ActiveSaga]) -> None:
-        """Let sagas with held steps queue; they leave memory."""
-        holds = [hold for active in actives for hold in self._holds(active)]
+        """Let sagas queue that have held steps, and forget them: they leave memory."""
+        holds = [hold for active in actives if is_held(active) for hold in self._holds(active)]
         if not holds:
             return
         self._flow.queue(await self._store.hold(holds))
@@ -66,11 +69,16 @@ class Queues:
             self._cache.evict(active.id)
 
     async def heads(self, participant: str, parts: Collection[int], room: int) -> list[str]:
-        """The sagas that are next."""
-        return await self._store.held(participant, list(parts), room)
+        """The sagas that are next; more than there is room for where the last ones were only left over."""
+        limit = LEFT_OVER_MAX if participant in self._left_over else room
+        return await self._store.held(participant, list(parts), limit)
 
-    async def leave(self, participant: str, saga_ids: Sequence[str]) -> None:
-        """Let sagas leave a queue."""
+    async def leave(self, participant: str, saga_ids: Sequence[str], *, left_over: bool) -> None:
+        """Let sagas leave a queue; `left_over` says that none of them was held."""
+        if left_over:
+            self._left_over.add(participant)
+        else:
+            self._left_over.discard(participant)
         if saga_ids:
             self._flow.unqueue(participant, await self._store.release(participant, saga_ids))
 
@@ -95,3 +103,12 @@ class Queues:
                 self._flow.forget(saga_id)
             else:
                 self._flow.look(active)
+
+
+def is_held(active: ActiveSaga, participant: str | None = None) -> bool:
+    """Whether a saga has a step that is held back, by a participant or by any."""
+    if active.saga.status in RESTING:
+        return False
+    held = held_steps(active.definition, active.saga.steps)
+    steps = active.definition.steps
+    return bool(held) if participant is None else any(steps[position].participant == participant for position in held)

@@ -15,7 +15,7 @@ from coordinator.saga.definition import SagaDefinition
 from coordinator.saga.model import RESTING, Outcome, Saga, StepState
 
 DOUBTFUL_AFTER_MS = 30_000
-_OPEN = (Outcome.ISSUED, Outcome.BACKING_OFF)
+_WAITING, _ISSUED, _BACKING_OFF = Outcome.WAITING, Outcome.ISSUED, Outcome.BACKING_OFF
 
 
 class Slots:
@@ -23,7 +23,7 @@ class Slots:
 
     def __init__(self) -> None:
         self.taken: Counter[str] = Counter()
-        self._sagas: dict[str, tuple[int, int, tuple[str, ...]]] = {}
+        self._sagas: dict[str, tuple[int, int, Sequence[str]]] = {}
 
     def note(self, definition: SagaDefinition, saga: Saga, part: int, now_ms: int) -> None:
         """Take the slots that a saga occupies now, and give back those that it does not."""
@@ -32,13 +32,15 @@ class Slots:
         if names:
             check_ms = max(now_ms, saga.deadline_ms or 0) + DOUBTFUL_AFTER_MS
             self._sagas[saga.id] = (part, check_ms, names)
-            self.taken.update(names)
+            for name in names:
+                self.taken[name] += 1
 
     def forget(self, saga_id: str) -> None:
         """Give back what a saga occupies."""
         known = self._sagas.pop(saga_id, None)
         if known is not None:
-            self.taken.subtract(known[2])
+            for name in known[2]:
+                self.taken[name] -= 1
 
     def keep(self, parts: Container[int]) -> None:
         """Give back what sagas of other partitions occupy."""
@@ -51,15 +53,16 @@ class Slots:
         return found[:limit]
 
 
-def open_actions(definition: SagaDefinition, saga: Saga) -> tuple[str, ...]:
+def open_actions(definition: SagaDefinition, saga: Saga) -> Sequence[str]:
     """The participants that owe a saga an answer to an action, one for each action."""
     if saga.status in RESTING:
         return ()
-    return tuple(
-        step.participant
-        for step, state in zip(definition.steps, saga.steps, strict=True)
-        if state.outcome in _OPEN and not step.external
-    )
+    names: list[str] = []
+    for step, state in zip(definition.steps, saga.steps, strict=True):
+        outcome = state.outcome
+        if (outcome is _ISSUED or outcome is _BACKING_OFF) and not step.external:
+            names.append(step.participant)
+    return names
 
 
 def held_steps(definition: SagaDefinition, states: Sequence[StepState]) -> tuple[int, ...]:
@@ -67,5 +70,5 @@ def held_steps(definition: SagaDefinition, states: Sequence[StepState]) -> tuple
     return tuple(
         position
         for position, (step, state) in enumerate(zip(definition.steps, states, strict=True))
-        if state.outcome is Outcome.WAITING and state.deadline_ms is not None and not step.external
+        if state.outcome is _WAITING and state.deadline_ms is not None and not step.external
     )

@@ -24,18 +24,18 @@ from coordinator.engine.flow import Flow
 from coordinator.engine.observer import Observer
 from coordinator.engine.ownership import Marks, Ownership
 from coordinator.engine.ports import Chance, Clock, Polled, Store
-from coordinator.engine.queues import Queues
+from coordinator.engine.queues import Queues, is_held
 from coordinator.engine.reading import Arrival, BadArrival, read
 from coordinator.engine.registry import Registry
 from coordinator.engine.relay import Relay
 from coordinator.engine.slots import held_steps
-from coordinator.engine.timers import Timers
+from coordinator.engine.timers import FIRE_MAX, Timers
 from coordinator.engine.topology import Topology
 from coordinator.errors import Unavailable
 from coordinator.saga import machine
 from coordinator.saga.effects import Moved
 from coordinator.saga.events import BackoffElapsed, DeadlinePassed, Event, PublicationDelayed
-from coordinator.saga.model import RESTING, Direction
+from coordinator.saga.model import Direction
 from coordinator.store.batch import Token
 from coordinator.store.postgres import (
     Committed,
@@ -84,6 +84,7 @@ class BatchWorker:
         self._chance = chance
         self._observer = observer
         self._hand: _Hand | None = None
+        self._held: list[ActiveSaga] = []
         ownership.quiesce = self.land
         self._flow = flow
         self._decider = Decider(store, cache, registry, topology, clock, now, chance, ownership, flow)
@@ -133,7 +134,7 @@ class BatchWorker:
         await self._timers.gate.ask(parts, soon=self._timers.held > 0)
         soon = await self._timers.refill(parts)
         rooms = self._flow.next_in_line(self._now.now_ms())
-        if not soon and not self._timers.pending and not rooms:
+        if not (soon or self._timers.pending or rooms or self._held):
             return 0
         async with ownership.turn:
             await self.land()
@@ -146,6 +147,7 @@ class BatchWorker:
             if ready:
                 await self._relay.flush()
                 await self._fire(ready)
+            await self._hold_back()
             for participant, room in rooms:
                 await self._release(participant, room)
         return len(ready)
@@ -236,12 +238,15 @@ class BatchWorker:
             self._timers.arm(active, active.saga.waking_ms)
         horizon_ms = self._timers.horizon_ms
         owned = self._ownership.owned
+        holding = self._flow.holding(self._now.now_ms())
         for written in draft.settle():
             if written.active.part not in owned:  # its reply came to the wrong partition; its owner goes on with it
                 self._cache.evict(written.active.id)
                 continue
             self._cache.put(written.active)
-            if written.waking_ms is not None and written.waking_ms < horizon_ms:
+            if holding and is_held(written.active):
+                self._held.append(written.active)
+            elif written.waking_ms is not None and written.waking_ms < horizon_ms:
                 self._timers.arm(written.active, written.waking_ms)
         self._observer.committed(draft.transitions, decided.verdicts, committed)
 
@@ -249,10 +254,14 @@ class BatchWorker:
 
     async def _fire(self, ready: list[ActiveSaga]) -> None:
         unsent = await self._store.unsent_sagas([active.id for active in ready])
-        held: list[ActiveSaga] = []
-        await self._fire_group([one for one in ready if one.id not in unsent], partial(self._decide_timers, held))
-        await self._fire_group([one for one in ready if one.id in unsent], self._put_off, sent=False)
-        await self._queues.hold(held)
+        await self._fire_group([active for active in ready if active.id not in unsent], self._decide_timers)
+        await self._fire_group([active for active in ready if active.id in unsent], self._put_off, sent=False)
+
+    async def _hold_back(self) -> None:
+        """Let the sagas that flow control holds queue; those that do not get there wake, and are held again."""
+        held, self._held = self._held, []
+        for first in range(0, len(held), FIRE_MAX):
+            await self._queues.hold(held[first : first + FIRE_MAX])
 
     async def _release(self, participant: str, room: int) -> None:
         """Issue the steps that have waited longest for a participant."""
@@ -260,14 +269,15 @@ class BatchWorker:
         heads = await self._queues.heads(participant, owned, room)
         loaded, _ = await self._decider.load(heads)
         known = {saga_id: loaded.get(saga_id) or self._cache.get(saga_id) for saga_id in heads}
-        waiting = [active for active in known.values() if active is not None and _waits_for(active, participant)]
+        waiting = [active for active in known.values() if active is not None and is_held(active, participant)]
         for active in waiting:
             self._cache.put(active)
         await self._fire_group(waiting, partial(self._decide_release, participant), sent=False)
-        still = {active.id for active in waiting if _waits_for(active, participant)}
+        still = {active.id for active in waiting if is_held(active, participant)}
         for saga_id in still:
             self._cache.evict(saga_id)
-        await self._queues.leave(participant, [saga_id for saga_id in heads if saga_id not in still])
+        gone = [saga_id for saga_id in heads if saga_id not in still]
+        await self._queues.leave(participant, gone, left_over=bool(heads) and not waiting)
 
     async def _fire_group(self, group: list[ActiveSaga], decide: _Decide, *, sent: bool = True) -> None:
         """Let the timers of sagas happen, all at once, else in halves, until what does not fit stands alone.
@@ -300,11 +310,8 @@ class BatchWorker:
             self._settled(Decided(draft, {}, [], []), committed)
             self._flow.timed_out(overdue, self._now.now_ms())
 
-    def _decide_timers(self, held: list[ActiveSaga], draft: Draft, active: ActiveSaga) -> list[str]:
-        """Add what the timers of a saga cause; answers whose actions came to nothing.
-
-        A saga of which no more is to be said than that it is held back comes to `held`.
-        """
+    def _decide_timers(self, draft: Draft, active: ActiveSaga) -> list[str]:
+        """Add what the timers of a saga cause; answers whose actions came to nothing."""
         overdue: list[str] = []
         now_ms = self._now.now_ms()
         holding = self._flow.holding(now_ms)
@@ -312,8 +319,8 @@ class BatchWorker:
             moved = self._decide(draft, active, timer, holding)
             if moved and isinstance(timer, DeadlinePassed) and timer.direction is Direction.ACTION:
                 overdue.append(active.definition.steps[active.definition.index[timer.step_name]].participant)
-        if draft.current(active) is active.saga and held_steps(active.definition, active.saga.steps):
-            held.append(active)
+        if draft.current(active) is active.saga and is_held(active):
+            self._held.append(active)
         return overdue
 
     def _put_off(self, draft: Draft, active: ActiveSaga) -> list[str]:
@@ -356,16 +363,6 @@ class _Hand(NamedTuple):
 
     task: asyncio.Task[None]
     saga_ids: set[str]
-
-
-def _waits_for(active: ActiveSaga, participant: str) -> bool:
-    """Whether a saga has a step that is held back before a participant."""
-    if active.saga.status in RESTING:
-        return False
-    steps = active.definition.steps
-    return any(
-        steps[position].participant == participant for position in held_steps(active.definition, active.saga.steps)
-    )
 
 
 def _unwritable(arrival: Arrival, detail: str) -> BadArrival:

@@ -154,7 +154,7 @@ class Dice:
 class Bench:
     """A worker that owns partition 0, over a store that waits to be let."""
 
-    def __init__(self) -> None:
+    def __init__(self, given: SlowStore | None = None) -> None:
         registry = Registry(definitions)
         registry.bind({("OrderFulfillment", 1): 1})
         counts = {f"saga.{name}.commands": 8 for name in registry.participants}
@@ -162,7 +162,7 @@ class Bench:
         clock, chance = RealClock(), Dice()
         now = self.now = DatabaseClock(clock)
         now.observe(NOW_MS)
-        self.store, self.bus, self.inbox, self.offset = SlowStore(), SwiftBus(), Inbox(), 0
+        self.store, self.bus, self.inbox, self.offset = given or SlowStore(), SwiftBus(), Inbox(), 0
         cache = self.cache = SagaCache()
         store: Any = self.store
         nowhere: Any = self.inbox
@@ -175,7 +175,7 @@ class Bench:
         self.relay = Relay(self.bus, store, clock)
         timers = Timers(store, nowhere, clock, now, cache)
         observer = Observer(Metrics(), clock, None, log_transitions=False)
-        flow = Flow(FlowSettings(), registry.participants)
+        flow = self.flow = Flow(FlowSettings(), registry.participants)
         self.worker = BatchWorker(
             store, self.ownership, self.relay, timers, cache, registry, topology, clock, now, chance, observer, flow
         )
