@@ -126,7 +126,7 @@ async def test_a_release_that_loses_its_row_keeps_its_place() -> None:
 
 
 async def test_what_is_left_over_in_a_queue_is_cleared_away() -> None:
-    """Sagas that are held no longer go, and the next look is a wide one: thousands of them do not hold up the others."""
+    """Sagas that are held no longer go, and the next look is wide: thousands of them hold up nobody."""
     bench = Held()
     bench.queues.queue = [Hold(f"01932a7c-0000-7000-8000-{number:012}", 1, SECOND, 0, None) for number in range(10)]
     for _ in range(3):
