@@ -165,9 +165,12 @@ def _variable(location: tuple[int | str, ...]) -> str:
 
 
 def _not_a_group(said: str) -> str:
-    """Say which variable is set as if it were one setting, where it stands for several."""
+    """Say which variable is set as if it were one setting, where it stands for several, or should be JSON."""
     found = re.search(r'field "(\w+)"', said)
     group = _variable((found[1] if found else said,))
+    if group not in map(str.upper, os.environ):
+        inside = [name for name in sorted(os.environ) if name.upper().startswith(f"{group}__")]
+        return f"{', '.join(inside)}: must be JSON where it stands for a mapping"
     return f"{group}: stands for several settings, set them one by one: {', '.join(_names(group))}"
 
 

@@ -99,7 +99,7 @@ class Queues:
         found = {row.id: from_row(row, self._registry) for row in await self._store.load(doubtful)}
         for saga_id in doubtful:
             active = found.get(saga_id)
-            if active is None:
+            if active is None or active.part not in self._flow.parts:
                 self._flow.forget(saga_id)
             else:
                 self._flow.look(active)
