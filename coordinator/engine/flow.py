@@ -170,6 +170,8 @@ class Flow:
         """So many have left a queue."""
         line = self._lines[name]
         line.held = max(0, line.held - sagas)
+        if not line.held:
+            line.breaker.level()
 
     def counted(self, held: Mapping[str, int], now_ms: int, *, inherited: bool) -> None:
         """The queues were counted; one that was `inherited` with its partitions is released on a ramp."""

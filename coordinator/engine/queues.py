@@ -18,7 +18,7 @@ from coordinator.engine.slots import held_steps
 from coordinator.saga.model import RESTING
 from coordinator.store.postgres import Hold
 
-COUNT_S = 5.0
+COUNT_S = 30.0  # a look at the whole of each queue; in between we know who came and went
 LEFT_OVER_MAX = 500  # rows of sagas that are held no longer, looked through at a time
 LOOK_MS = 600_000  # a held saga is looked at about this often, whatever else happens or was lost
 
@@ -49,7 +49,7 @@ class Queues:
         self._left_over: set[str] = set()
 
     async def follow(self, parts: Collection[int]) -> None:
-        """Know the queues of the partitions that are ours: counted when these change, and every few seconds."""
+        """Know the queues of the partitions that are ours: counted when these change, and now and then."""
         inherited = self._flow.parts != frozenset(parts)
         if not inherited and self._clock.monotonic() < self._next_count:
             return
