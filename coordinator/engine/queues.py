@@ -14,7 +14,7 @@ from coordinator.engine.clock import DatabaseClock
 from coordinator.engine.flow import Flow
 from coordinator.engine.ports import Chance, Clock, Store
 from coordinator.engine.registry import Registry
-from coordinator.engine.slots import held_steps
+from coordinator.engine.slots import held_steps, running_deadline_ms
 from coordinator.saga.model import RESTING
 from coordinator.store.postgres import Hold
 
@@ -84,11 +84,10 @@ class Queues:
 
     def _holds(self, active: ActiveSaga) -> list[Hold]:
         saga = active.saga
-        held = held_steps(active.definition, saga.steps)
-        others = [saga.expires_ms, *(step.deadline_ms for at, step in enumerate(saga.steps) if at not in held)]
-        deadline_ms = min((moment for moment in others if moment is not None), default=None)
+        deadline_ms = running_deadline_ms(active.definition, saga)
         look_ms = self._now.now_ms() + int(LOOK_MS * (0.5 + self._chance.roll()))
         wake_ms = look_ms if deadline_ms is None else min(look_ms, deadline_ms)
+        held = held_steps(active.definition, saga.steps)
         names = {active.definition.steps[position].participant for position in held}
         return [Hold(saga.id, saga.version, name, wake_ms, deadline_ms) for name in sorted(names)]
 

@@ -72,3 +72,12 @@ def held_steps(definition: SagaDefinition, states: Sequence[StepState]) -> tuple
         for position, (step, state) in enumerate(zip(definition.steps, states, strict=True))
         if state.outcome is _WAITING and state.deadline_ms is not None and not step.external
     )
+
+
+def running_deadline_ms(definition: SagaDefinition, saga: Saga) -> int | None:
+    """The earliest deadline of a saga that runs: a step that is held back has none."""
+    held = held_steps(definition, saga.steps)
+    if not held:
+        return saga.deadline_ms
+    others = [state.deadline_ms for position, state in enumerate(saga.steps) if position not in held]
+    return min((moment for moment in (saga.expires_ms, *others) if moment is not None), default=None)

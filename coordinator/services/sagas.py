@@ -24,6 +24,7 @@ from coordinator.engine.observer import Observer
 from coordinator.engine.ports import Chance, Clock, Store
 from coordinator.engine.registry import Registry, check_input
 from coordinator.engine.relay import Relay, flush_quietly
+from coordinator.engine.slots import running_deadline_ms
 from coordinator.engine.topology import Topology
 from coordinator.errors import Conflict, InvalidInput, NotFound, SagaError, StaleVersion, Unavailable
 from coordinator.saga import machine
@@ -289,7 +290,7 @@ def _begun(outcome: Begun) -> SagaSummary:
     active = outcome.active
     saga = active.saga
     at = format_ms(outcome.at_ms or active.started_ms)
-    deadline_ms = saga.deadline_ms
+    deadline_ms = running_deadline_ms(active.definition, saga)
     return SagaSummary(
         saga.id,
         saga.definition,
