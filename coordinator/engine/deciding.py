@@ -47,13 +47,14 @@ class Decided(msgspec.Struct, frozen=True):
     """A draft that is ready to be written, and what came of the arrivals.
 
     `verdicts` counts (verdict, reason word) pairs; `loaded` are sagas that were read for it; `reaches` says per
-    partition up to where the arrivals go and how many got which verdict.
+    partition up to where the arrivals go and how many got which verdict; `held`: flow control held some step back.
     """
 
     draft: Draft
     verdicts: dict[tuple[str, str], int]
     loaded: list[ActiveSaga]
     reaches: list[tuple[int, int, list[int]]]
+    held: bool = False
 
 
 class Decider:
@@ -91,6 +92,7 @@ class Decider:
         self.flow.heard([arrival.source for arrival in arrivals if type(arrival) is ReplyArrival], self.now.now_ms())
         loaded, strangers = await self.load(saga_ids(arrivals))
         taken = await self._taken_keys(arrivals)
+        refusals = self.flow.refusals
         judge = _Judge(self, loaded, strangers, dict(taken))
         for arrival in arrivals:
             judge.judge(arrival)
@@ -99,7 +101,8 @@ class Decider:
             judge = _Judge(self, loaded, strangers, dict(taken))
             for arrival in arrivals:
                 judge.judge(arrival)
-        return Decided(judge.draft, judge.verdicts, list(loaded.values()), judge.reaches())
+        held = self.flow.refusals > refusals
+        return Decided(judge.draft, judge.verdicts, list(loaded.values()), judge.reaches(), held)
 
     async def _newer(self, doubted: set[str]) -> dict[str, ActiveSaga]:
         """Those sagas of which Postgres knows more than memory: somebody else has moved them.

@@ -61,7 +61,11 @@ class _Line:
 
 
 class Flow:
-    """Says which participants take no new actions at present; it is itself the container of their names."""
+    """Says which participants take no new actions at present; it is itself the container of their names.
+
+    `refusals` counts how often it has said so. `parts` are the partitions that are ours, `queued` the participants for
+    whom sagas queue anywhere.
+    """
 
     def __init__(self, settings: FlowSettings, participants: Iterable[str]) -> None:
         pause_ms = int(settings.breaker_pause_seconds * 1000)
@@ -78,6 +82,7 @@ class Flow:
         self._now_ms = 0
         self._released = _Released(self)
         self._seen: Counter[str] = Counter()
+        self.refusals = 0
         self.parts: frozenset[int] = frozenset()
         self.queued: frozenset[str] = frozenset()
 
@@ -100,7 +105,10 @@ class Flow:
     def __contains__(self, name: object) -> bool:
         """Whether a new action must wait: there is no room, or others were there before."""
         line = self._lines.get(name) if isinstance(name, str) else None
-        return line is not None and (line.held > 0 or self.room(line.name) < 1)
+        if line is None or (not line.held and self.room(line.name) > 0):
+            return False
+        self.refusals += 1
+        return True
 
     def room(self, name: str) -> int:
         """How many new actions a participant may be asked for now."""

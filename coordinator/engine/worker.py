@@ -238,13 +238,12 @@ class BatchWorker:
             self._timers.arm(active, active.saga.waking_ms)
         horizon_ms = self._timers.horizon_ms
         owned = self._ownership.owned
-        holding = self._flow.holding(self._now.now_ms())
         for written in draft.settle():
             if written.active.part not in owned:  # its reply came to the wrong partition; its owner goes on with it
                 self._cache.evict(written.active.id)
                 continue
             self._cache.put(written.active)
-            if holding and is_held(written.active):
+            if decided.held and is_held(written.active):
                 self._held.append(written.active)
             elif written.waking_ms is not None and written.waking_ms < horizon_ms:
                 self._timers.arm(written.active, written.waking_ms)
@@ -286,6 +285,7 @@ class BatchWorker:
         """
         owned = self._ownership.owned
         draft = Draft(self._decider.commands, unless_unsent=sent)
+        refusals = self._flow.refusals
         overdue = [name for active in group if active.part in owned for name in decide(draft, active)]
         if not draft.saga_ids:
             return
@@ -307,7 +307,7 @@ class BatchWorker:
             await self._ownership.recover()
         else:
             self._timers.fired += len(draft.transitions)
-            self._settled(Decided(draft, {}, [], []), committed)
+            self._settled(Decided(draft, {}, [], [], self._flow.refusals > refusals), committed)
             self._flow.timed_out(overdue, self._now.now_ms())
 
     def _decide_timers(self, draft: Draft, active: ActiveSaga) -> list[str]:
