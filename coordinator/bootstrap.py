@@ -32,12 +32,13 @@ from coordinator.choreography.replaying import Replays
 from coordinator.definitions import load_choreographies, load_definitions
 from coordinator.engine.clock import DatabaseClock
 from coordinator.engine.engine import Engine, EngineParts
+from coordinator.engine.flow import Flow
 from coordinator.engine.lifecycle import Lifecycle
 from coordinator.engine.observer import Observer
 from coordinator.engine.registry import Registry
 from coordinator.engine.relay import Relay
 from coordinator.engine.topology import Topology
-from coordinator.errors import Unavailable
+from coordinator.errors import ConfigurationError, Unavailable
 from coordinator.kafka.connection import Security
 from coordinator.kafka.publisher import Publisher
 from coordinator.kafka.subscriber import Subscriber
@@ -102,6 +103,7 @@ class Coordinator:
         self._registry = Registry(load_definitions(settings.definitions, settings.participants), recovery(settings))
         self._choreographies = Choreographies(load_choreographies(settings.choreographies))
         self._choreographies.check_names(self._registry.names)
+        self._flow = flow(settings, self._registry)
         self._metrics = Metrics()
         self._metrics.register([*self._registry.names, *self._choreographies.names])
         self._store = PostgresStore(url)
@@ -191,6 +193,7 @@ class Coordinator:
             now,
             self._chance,
             observer,
+            self._flow,
         )
         self._front.app = create_app(
             ApiParts(
@@ -199,6 +202,7 @@ class Coordinator:
                 choreographies=self._choreographies,
                 reads=self._reads,
                 registry=self._registry,
+                flow=self._flow,
                 metrics=self._metrics.registry,
                 checks=self._checks,
                 limits=settings.api,
@@ -229,6 +233,7 @@ class Coordinator:
             topology=topology,
             metrics=self._metrics,
             lifecycle=self._lifecycle(bus, topology),
+            flow=self._flow,
             log_transitions=settings.log.transitions,
             recovery=recovery(settings),
         )
@@ -359,6 +364,17 @@ class Front:
 
 async def _owns(engine: Engine) -> str | None:
     return None if engine.ownership.owned else "no partition is owned yet"
+
+
+def flow(settings: Settings, registry: Registry) -> Flow:
+    """Flow control for the participants that there are; raises ConfigurationError when a limit is for another."""
+    strangers = sorted(set(settings.flow.participants) - set(registry.participants))
+    if strangers:
+        known = ", ".join(registry.participants)
+        raise ConfigurationError(
+            f"SAGA_FLOW__PARTICIPANTS: no definition has a participant {strangers[0]!r}; there are: {known}"
+        )
+    return Flow(settings.flow, registry.participants)
 
 
 def security(settings: Settings) -> Security:

@@ -16,6 +16,7 @@ from coordinator.api.health import Readiness
 from coordinator.api.problems import MEDIA_TYPE, Problem
 from coordinator.saga.model import SagaStatus
 from coordinator.services.catalogue import DefinitionView
+from coordinator.services.participants import ParticipantList
 from coordinator.services.views import SagaDetail
 from coordinator.store.reads import LogEntry, SagaSummary
 
@@ -101,7 +102,17 @@ class DefinitionList(msgspec.Struct, frozen=True):
     definitions: list[DefinitionView]
 
 
-_ANSWERS = (SagaSummary, SagaDetail, BulkAnswer, SagaPage, LogPage, DefinitionList, Problem, Readiness)
+_ANSWERS = (
+    SagaSummary,
+    SagaDetail,
+    BulkAnswer,
+    SagaPage,
+    LogPage,
+    DefinitionList,
+    ParticipantList,
+    Problem,
+    Readiness,
+)
 _ORDER = {
     "definition": "OrderFulfillment",
     "input": {
@@ -305,4 +316,9 @@ FAIL_STEP = _route(
     body="FailStepBody",
     example={"code": "too_dear", "message": "beyond what the company pays"},
     parameters=[_SAGA_ID, _STEP, _KEY],
+)
+PARTICIPANTS = _route(
+    "Participants, and how flow control stands towards them",
+    {200: ("All of them; see ParticipantView for what is of this process only", "ParticipantList")},
+    {422: "A parameter is wrong"},
 )

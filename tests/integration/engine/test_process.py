@@ -37,6 +37,8 @@ WRONG = [
     ),
     ({"SAGA_PARTICIPANTS": "inventory, payment"}, r"SAGA_PARTICIPANTS: "),
     ({"SAGA_DATABASE__URL": "mysql://127.0.0.1/saga"}, r"database\.url|SAGA_DATABASE__URL"),
+    ({"SAGA_FLOW__PARTICIPANTS": "payment"}, r"SAGA_FLOW__PARTICIPANTS: must be JSON"),
+    ({"SAGA_FLOW__PARTICIPANTS": '{"nobody": 5}'}, r"SAGA_FLOW__PARTICIPANTS: .*'nobody'"),
     ({"SAGA_API__HOST": "0.0.0.0"}, r"api\.host"),
 ]
 # What others set in an environment that is shared, Kubernetes for a service called saga-api included.
