@@ -1,4 +1,4 @@
-"""The command `saga`: serve, migrate, topics, definitions."""
+"""The command `saga`: serve, migrate, topics, definitions, test."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import gc
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
 from typing import Annotated, Any, cast, get_args
 
 import structlog
@@ -19,6 +20,9 @@ from coordinator.engine.registry import Registry
 from coordinator.errors import ConfigurationError, SagaError, Unavailable
 from coordinator.kafka.topics import ensure_topics
 from coordinator.observability import logs
+from coordinator.saga.definition import SagaDefinition
+from coordinator.scenario.files import difference
+from coordinator.scenario.parser import ScenarioError
 from coordinator.settings import Settings, read_settings
 from coordinator.store.migrations import migrate as run_migrations
 
@@ -26,6 +30,7 @@ log = structlog.get_logger()
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="A saga coordinator over Kafka and Postgres.")
 
 WRONG_SETTING, FAILED = 2, 3
+DIFFERS, UNPLAYABLE = 1, 2
 PATIENCE_TRIES, PATIENCE_S = 15, 2.0
 
 
@@ -55,17 +60,37 @@ def topics() -> None:
 @app.command()
 def definitions() -> None:
     """List the saga definitions with their steps."""
-    settings = _settings()
-    try:
-        found = load_definitions(settings.definitions)
-    except ConfigurationError as error:
-        _end(error, WRONG_SETTING)
-        raise
-    for definition in found:
+    for definition in _definitions():
         typer.echo(f"{definition.name} version {definition.version}")
         for step in definition.steps:
             undo = step.compensation or "-"
             typer.echo(f"  {step.name:24} {step.participant:14} {step.action:24} {undo:24} {step.timeout}")
+
+
+@app.command("test")
+def play(
+    files: Annotated[list[Path], typer.Argument(help="scenario files, usually *.saga", show_default=False)],
+    rewrite: Annotated[bool, typer.Option("--rewrite", help="write the files anew as they should read")] = False,
+) -> None:
+    """Play scenarios against the definitions: 0 when all agree, 1 when one differs, 2 when one cannot be played."""
+    known = _definitions()
+    differing = unplayable = 0
+    for file in files:
+        try:
+            lines = difference(file, known, rewrite=rewrite)
+        except ScenarioError as error:
+            sys.stderr.write(f"saga: {error}\n")
+            unplayable += 1
+            continue
+        if lines:
+            typer.echo("\n".join(lines))
+            differing += 1
+    agreeing = len(files) - differing - unplayable
+    typer.echo(f"{agreeing} agree, {differing} {'written anew' if rewrite else 'differ'}, {unplayable} unplayable")
+    if unplayable:
+        raise typer.Exit(UNPLAYABLE)
+    if differing and not rewrite:
+        raise typer.Exit(DIFFERS)
 
 
 async def _patiently(action: Callable[[], Awaitable[None]]) -> None:
@@ -96,6 +121,15 @@ async def _topics(settings: Settings) -> None:
     counts = await ensure_topics(settings.kafka.bootstrap_servers, specs, security=security(settings))
     for name, count in sorted(counts.items()):
         typer.echo(f"{name}: {count} partitions")
+
+
+def _definitions() -> tuple[SagaDefinition, ...]:
+    settings = _settings()
+    try:
+        return load_definitions(settings.definitions)
+    except ConfigurationError as error:
+        _end(error, WRONG_SETTING)
+        raise
 
 
 def _settings() -> Settings:

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from pydantic import BaseModel
 
-from coordinator.saga import moves, rules
+from coordinator.saga import moves
 from coordinator.saga.definition import Retry, SagaDefinition, Step
 from coordinator.saga.diagram import arrows
 from coordinator.saga.effects import Decision, Moved
