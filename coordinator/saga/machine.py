@@ -167,21 +167,21 @@ IGNORED: Final[dict[tuple[SagaStatus, type], str]] = {
     (COMPLETED,    DeadlinePassed):       _ENDED,
     (COMPLETED,    BackoffElapsed):       _ENDED,
     (COMPLETED,    PublicationDelayed):   _ENDED,
-    (COMPLETED,    StartDue):             _BEGUN,
+    (COMPLETED,    StartDue):             _ENDED,
     (COMPLETED,    SagaDeadlinePassed):   _ENDED,
     (FAILED,       StepProgressed):       _ENDED,
     (FAILED,       CompensationFailed):   _ENDED,
     (FAILED,       DeadlinePassed):       _ENDED,
     (FAILED,       BackoffElapsed):       _ENDED,
     (FAILED,       PublicationDelayed):   _ENDED,
-    (FAILED,       StartDue):             _BEGUN,
+    (FAILED,       StartDue):             _ENDED,
     (FAILED,       SagaDeadlinePassed):   _ENDED,
     (ABANDONED,    StepProgressed):       _ENDED,
     (ABANDONED,    CompensationFailed):   _ENDED,
     (ABANDONED,    DeadlinePassed):       _ENDED,
     (ABANDONED,    BackoffElapsed):       _ENDED,
     (ABANDONED,    PublicationDelayed):   _ENDED,
-    (ABANDONED,    StartDue):             _BEGUN,
+    (ABANDONED,    StartDue):             _ENDED,
     (ABANDONED,    SagaDeadlinePassed):   _ENDED,
 }
 # fmt: on
@@ -232,7 +232,8 @@ def decide(
     reason = IGNORED.get((saga.status, kind))
     if reason is not None:
         return Stayed(Verdict.STALE, reason)
-    raise Conflict(f"{kind.__name__} is not possible while the saga is {saga.status.value}")
+    verb = kind.__name__.removesuffix("Requested").lower()
+    raise Conflict(f"{verb} is not possible while the saga is {saga.status.value}")
 
 
 DueTimer = DeadlinePassed | BackoffElapsed | StartDue | SagaDeadlinePassed

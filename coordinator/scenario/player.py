@@ -44,12 +44,12 @@ def play(text: str, definitions: Iterable[SagaDefinition]) -> tuple[str, Player]
 
 
 class Player:
-    """Plays line after line; `history` is what has happened to the saga so far, `first` how it began."""
+    """Plays line after line; `history` is what has happened to the saga since it began."""
 
     def __init__(self, definitions: Iterable[SagaDefinition]) -> None:
         self.history: list[Happened] = []
         self.now_ms = 0
-        self.first: Moved | None = None
+        self._begun: Moved | None = None
         self._known = {definition.name: definition for definition in definitions}
         self._definition: SagaDefinition | None = None
         self._saga: Saga | None = None
@@ -62,6 +62,13 @@ class Player:
         if self._definition is None:
             raise InvariantError("the saga has not begun")
         return self._definition
+
+    @property
+    def begun(self) -> Moved:
+        """How the saga began."""
+        if self._begun is None:
+            raise InvariantError("the saga has not begun")
+        return self._begun
 
     @property
     def saga(self) -> Saga:
@@ -101,12 +108,12 @@ class Player:
         _check_input(line, definition, self._input)
         start_in = length(line, "start_in")
         start_at_ms = None if start_in is None else self.now_ms + start_in // timedelta(milliseconds=1)
-        self.first = begin(
+        begun = self._begun = begin(
             definition, SAGA_ID, now_ms=self.now_ms, input_=self._input, start_at_ms=start_at_ms, held=self._held
         )
-        self._saga = self.first.saga
+        self._saga = begun.saga
         yield from words.began(definition, self.saga, self.now_ms)
-        yield from self._effects(self.first)
+        yield from self._effects(begun)
 
     def _wait(self, line: Line) -> Iterator[str]:
         delayed = "delayed" in line.words

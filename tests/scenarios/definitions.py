@@ -1,8 +1,10 @@
-"""The definitions that the scenarios beside this file tell of: the order that ships, and two small ones.
+"""The definitions that the scenarios beside this file tell of: the order that ships, and three small ones.
 
     BankTransfer    debit_source -> record_transfer -> credit_destination (pivot) -> send_notice (retriable)
     TravelBooking   book_hotel | book_flight | rent_car -> approval (from outside, when it is dear)
                     -> take_payment (pivot) -> send_itinerary (retriable)
+    PartyPlanning   book_hall | approval (from outside) -> order_food (pivot)
+                    -> send_mail (retriable) | thanks (from outside, retriable), each when wanted
 
 They are kept small so that an input and a result fit on a line.
 """
@@ -134,4 +136,65 @@ travel_booking = SagaDefinition(
     ),
 )
 
-definitions: tuple[SagaDefinition, ...] = (order_fulfillment, bank_transfer, travel_booking)
+
+class PartyInput(_Model):
+    """A party, and what it needs."""
+
+    party_id: str
+    guests: tuple[str, ...] = ()
+    hall: bool = False
+    approval: bool = False
+    food: bool = False
+    mail: bool = False
+    thanks: bool = False
+
+
+def portions(party: PartyInput, _results: Any) -> dict[str, Any]:
+    """What the caterer is asked for; a party without guests is a mistake of this function."""
+    return {"portions": len(party.guests), "for": party.guests[0]}
+
+
+party_planning = SagaDefinition(
+    "PartyPlanning",
+    version=1,
+    input=PartyInput,
+    business_key="party_id",
+    steps=(
+        *parallel(
+            "preparations",
+            Step(
+                "book_hall",
+                participant="hall",
+                action="BookHall",
+                compensation="FreeHall",
+                retry=Retry(attempts=2),
+                when=lambda party, _results: party.hall,
+            ),
+            external("approval", timeout=hours(1), when=lambda party, _results: party.approval, result=Approved),
+        ),
+        Step(
+            "order_food",
+            participant="caterer",
+            action="OrderFood",
+            kind=Kind.PIVOT,
+            retry=Retry(attempts=1),
+            when=lambda party, _results: party.food,
+            payload=portions,
+        ),
+        *parallel(
+            "afterwards",
+            Step(
+                "send_mail",
+                participant="mail",
+                action="SendMail",
+                kind=Kind.RETRIABLE,
+                retry=Retry(attempts=1),
+                when=lambda party, _results: party.mail,
+            ),
+            external("thanks", timeout=hours(24), kind=Kind.RETRIABLE, when=lambda party, _results: party.thanks),
+        ),
+    ),
+    recovery=Retry(attempts=1, base=seconds(10)),
+)
+
+definitions: tuple[SagaDefinition, ...] = (order_fulfillment, bank_transfer, travel_booking, party_planning)
