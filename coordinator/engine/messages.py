@@ -56,8 +56,9 @@ class Plan:
         self.action = step.action
         self.compensation = step.compensation or ""
         self.expiry_ms = step.expiry_ms
-        self.topic = topology.commands(step.participant)
-        self.partitions = topology.counts[self.topic]
+        # Nothing is ever sent for an external step.
+        self.topic = "" if step.external else topology.commands(step.participant)
+        self.partitions = 1 if step.external else topology.counts[self.topic]
         self.action_template = CommandTemplate(definition.name, step.name)
 
 

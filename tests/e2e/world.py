@@ -33,7 +33,8 @@ class Coordinator:
     def __init__(self, child: Child, port: int) -> None:
         self.child = child
         self.url = f"http://127.0.0.1:{port}"
-        self.http = httpx.AsyncClient(base_url=self.url, timeout=30)
+        # The server closes what is idle for 5 s; a request must not meet that moment.
+        self.http = httpx.AsyncClient(base_url=self.url, timeout=30, limits=httpx.Limits(keepalive_expiry=2))
 
     async def ready(self) -> None:
         """Wait until /readyz is green."""
@@ -93,9 +94,10 @@ class Coordinator:
 class World:
     """Everything that the tests of a module share."""
 
-    def __init__(self, stack: LocalStack) -> None:
+    def __init__(self, stack: LocalStack, definitions: str = "tests.e2e.definitions:definitions") -> None:
         name = f"e2e_{secrets.token_hex(4)}"
         self.stack = stack
+        self.definitions = definitions
         self.database = name
         self.prefix = f"{name}."
         self.plan = Plan(self.prefix, STEPS)
@@ -139,7 +141,7 @@ class World:
         return {
             **self.stack.environment(self.url),
             "SAGA_TOPIC_PREFIX": self.prefix,
-            "SAGA_DEFINITIONS": "tests.e2e.definitions:definitions",
+            "SAGA_DEFINITIONS": self.definitions,
             "SAGA_KAFKA__GROUP_ID": f"{self.prefix}coordinator",
             "SAGA_KAFKA__REPLIES_PARTITIONS": str(PARTITIONS),
             "SAGA_KAFKA__COMMANDS_PARTITIONS": str(PARTITIONS),

@@ -1,0 +1,81 @@
+"""The scenarios of the pure machine, played on a real coordinator with real Kafka and Postgres."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import pytest
+
+from coordinator.saga.effects import Verdict
+from deploy.local.stack import LocalStack
+from tests.e2e.scenario_plans import FOLDER, plans
+from tests.e2e.scenario_stage import Performance, Stage
+from tests.e2e.world import World
+
+AT_LEAST = 40
+NAMES = sorted(path.stem for path in FOLDER.glob("*.saga"))
+Outcomes = dict[str, BaseException | None]
+
+
+@pytest.fixture(scope="module")
+async def world(stack: LocalStack) -> AsyncIterator[World]:
+    """Give topics and a database without participants: the test speaks for them."""
+    if not stack.kafka.durable:
+        pytest.skip(f"needs real Kafka, this is {stack.kafka.description}")
+    world = World(stack, definitions="tests.e2e.scenario_plans:definitions")
+    try:
+        await world.open(participants=())
+        yield world
+    finally:
+        await world.close()
+
+
+@pytest.fixture(scope="module")
+async def outcomes(world: World) -> Outcomes:
+    """Play all scenarios at once; answers what went wrong with each, if something did."""
+    playable, _ = plans()
+    stage = Stage(world, await world.launched("coordinator"))
+    participants = {name for plan in playable.values() for name in plan.definition.participants}
+    stage.open([f"{world.prefix}{name}.commands" for name in sorted(participants)])
+    try:
+        played = await asyncio.gather(
+            *(Performance(stage, plan).play() for plan in playable.values()), return_exceptions=True
+        )
+    finally:
+        await stage.close()
+    return dict(zip(playable, played, strict=True))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_real_stack_does_what_the_scenario_says(name: str, outcomes: Outcomes) -> None:
+    """Commands, log, steps, incidents and dead letters are those that the pure machine foretold."""
+    reason = plans()[1].get(name)
+    if reason is not None:
+        pytest.skip(reason)
+    problem = outcomes[name]
+    if problem is not None:
+        raise problem
+
+
+def test_most_scenarios_are_played() -> None:
+    """Those that real servers cannot play are the exception, and each has a reason."""
+    playable, reasons = plans()
+    assert len(playable) >= AT_LEAST
+    assert playable.keys() | reasons.keys() == set(NAMES)
+
+
+async def test_every_reply_got_the_verdict_that_was_foretold(world: World, outcomes: Outcomes) -> None:
+    """Duplicates, stale and foreign replies are counted as what they are, and nothing was quarantined."""
+    assert not any(outcomes.values())
+    said = Counter(
+        str(happened.decision.verdict)
+        for plan in plans()[0].values()
+        for part in plan.parts
+        for happened in part.happened
+        if part.line.verb == "reply" and not isinstance(happened.decision, str)
+    )
+    [row] = await world.rows('SELECT sum(duplicate), sum(stale), sum("foreign"), sum(quarantined) FROM shard')
+    names = (Verdict.DUPLICATE, Verdict.STALE, Verdict.FOREIGN, Verdict.QUARANTINED)
+    assert dict(zip(names, row, strict=True)) == {name: said[name] for name in names}
