@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import asyncpg
 import msgspec
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
@@ -24,9 +25,9 @@ LOOK_S = 0.05
 # A deadline that meets its command still in the outbox is put off: it happens or not, and nothing else depends on it.
 PUT_OFF = "PublicationDelayed"
 VERSIONS = f"""
-    SELECT id::text, version - (SELECT count(*) FROM saga_log l WHERE l.saga_id = s.id AND event = '{PUT_OFF}')
-        AS version
-    FROM saga s"""  # noqa: S608
+    SELECT s.id::text, s.version - count(l.saga_id) AS version
+    FROM saga s LEFT JOIN saga_log l ON l.saga_id = s.id AND l.event = '{PUT_OFF}'
+    GROUP BY s.id"""  # noqa: S608
 PATIENCE_S = 40.0
 # A result that is not written out fits, says the language: so it must here.
 RESULTS: dict[str, dict[str, Any]] = {
@@ -78,14 +79,18 @@ class Stage:
             raise AssertionError(f"not within {PATIENCE_S:g} s: {what()}") from None
 
     async def _look(self) -> None:
-        while True:
-            rows = await self.world.rows(VERSIONS)
-            shards = await self.world.rows("SELECT part, next_offset FROM shard")
-            async with self._looked:
-                self.versions = {row["id"]: row["version"] for row in rows}
-                self.read = {row["part"]: row["next_offset"] for row in shards}
-                self._looked.notify_all()
-            await asyncio.sleep(LOOK_S)
+        connection = await asyncpg.connect(self.world.url)
+        try:
+            while True:
+                rows = await connection.fetch(VERSIONS)
+                shards = await connection.fetch("SELECT part, next_offset FROM shard")
+                async with self._looked:
+                    self.versions = {row["id"]: row["version"] for row in rows}
+                    self.read = {row["part"]: row["next_offset"] for row in shards}
+                    self._looked.notify_all()
+                await asyncio.sleep(LOOK_S)
+        finally:
+            await connection.close()
 
     async def _consume(self, topics: list[str]) -> None:
         consumer = AIOKafkaConsumer(

@@ -10,11 +10,12 @@ import pytest
 
 from coordinator.saga.effects import Verdict
 from deploy.local.stack import LocalStack
-from tests.e2e.scenario_plans import FOLDER, plans
+from tests.e2e.scenario_plans import FOLDER, Plan, plans
 from tests.e2e.scenario_stage import Performance, Stage
 from tests.e2e.world import World
 
 AT_LEAST = 40
+AT_A_TIME = 20
 NAMES = sorted(path.stem for path in FOLDER.glob("*.saga"))
 Outcomes = dict[str, BaseException | None]
 
@@ -34,18 +35,25 @@ async def world(stack: LocalStack) -> AsyncIterator[World]:
 
 @pytest.fixture(scope="module")
 async def outcomes(world: World) -> Outcomes:
-    """Play all scenarios at once; answers what went wrong with each, if something did."""
+    """Play all scenarios, many at once; answers what went wrong with each, if something did."""
     playable, _ = plans()
     stage = Stage(world, await world.launched("coordinator"))
     participants = {name for plan in playable.values() for name in plan.definition.participants}
     stage.open([f"{world.prefix}{name}.commands" for name in sorted(participants)])
     try:
+        # So many at a time that none has to wait for the others longer than its deadlines allow.
+        turns = asyncio.Semaphore(AT_A_TIME)
         played = await asyncio.gather(
-            *(Performance(stage, plan).play() for plan in playable.values()), return_exceptions=True
+            *(_play(stage, plan, turns) for plan in playable.values()), return_exceptions=True
         )
     finally:
         await stage.close()
     return dict(zip(playable, played, strict=True))
+
+
+async def _play(stage: Stage, plan: Plan, turns: asyncio.Semaphore) -> None:
+    async with turns:
+        await Performance(stage, plan).play()
 
 
 @pytest.mark.parametrize("name", NAMES)
