@@ -7,30 +7,31 @@ import gc
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
-from pathlib import Path
 from typing import Annotated, Any, cast, get_args
 
 import structlog
 import typer
 import uvloop
 
+from coordinator import cli_definitions, cli_scenarios
 from coordinator.bootstrap import Coordinator, Role, security, topic_specs
 from coordinator.definitions import load_definitions
 from coordinator.engine.registry import Registry
-from coordinator.errors import ConfigurationError, SagaError, Unavailable
+from coordinator.errors import ConfigurationError, DefinitionError, SagaError, Unavailable
 from coordinator.kafka.topics import ensure_topics
 from coordinator.observability import logs
-from coordinator.saga.definition import SagaDefinition
-from coordinator.scenario.files import difference
-from coordinator.scenario.parser import ScenarioError
+from coordinator.services.catalogue import definition_lines, list_definitions
 from coordinator.settings import Settings, read_settings
 from coordinator.store.migrations import migrate as run_migrations
+from coordinator.store.reads import DefinitionUse, SagaReads
+from coordinator.store.replicas import LIVE_S
 
 log = structlog.get_logger()
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="A saga coordinator over Kafka and Postgres.")
+app.add_typer(cli_definitions.app, name="definitions")
+app.command("test")(cli_scenarios.play)
 
 WRONG_SETTING, FAILED = 2, 3
-DIFFERS, UNPLAYABLE = 1, 2
 PATIENCE_TRIES, PATIENCE_S = 15, 2.0
 
 
@@ -57,40 +58,11 @@ def topics() -> None:
     _run(lambda settings: _patiently(lambda: _topics(settings)))
 
 
-@app.command()
-def definitions() -> None:
-    """List the saga definitions with their steps."""
-    for definition in _definitions():
-        typer.echo(f"{definition.name} version {definition.version}")
-        for step in definition.steps:
-            undo = step.compensation or "-"
-            typer.echo(f"  {step.name:24} {step.participant:14} {step.action:24} {undo:24} {step.timeout}")
-
-
-@app.command("test")
-def play(
-    files: Annotated[list[Path], typer.Argument(help="scenario files, usually *.saga", show_default=False)],
-    rewrite: Annotated[bool, typer.Option("--rewrite", help="write the files anew as they should read")] = False,
-) -> None:
-    """Play scenarios against the definitions: 0 when all agree, 1 when one differs, 2 when one cannot be played."""
-    known = _definitions()
-    differing = unplayable = 0
-    for file in files:
-        try:
-            lines = difference(file, known, rewrite=rewrite)
-        except ScenarioError as error:
-            sys.stderr.write(f"saga: {error}\n")
-            unplayable += 1
-            continue
-        if lines:
-            typer.echo("\n".join(lines))
-            differing += 1
-    agreeing = len(files) - differing - unplayable
-    typer.echo(f"{agreeing} agree, {differing} {'written anew' if rewrite else 'differ'}, {unplayable} unplayable")
-    if unplayable:
-        raise typer.Exit(UNPLAYABLE)
-    if differing and not rewrite:
-        raise typer.Exit(DIFFERS)
+@cli_definitions.app.callback(invoke_without_command=True)
+def definitions(context: typer.Context) -> None:
+    """List the versions of all definitions, and how many sagas run on each."""
+    if context.invoked_subcommand is None:
+        _run(_list_definitions)
 
 
 async def _patiently(action: Callable[[], Awaitable[None]]) -> None:
@@ -123,13 +95,18 @@ async def _topics(settings: Settings) -> None:
         typer.echo(f"{name}: {count} partitions")
 
 
-def _definitions() -> tuple[SagaDefinition, ...]:
-    settings = _settings()
+async def _list_definitions(settings: Settings) -> None:
+    registry = Registry(load_definitions(settings.definitions))
+    reads = SagaReads(settings.database.url.get_secret_value(), 1)
+    uses: list[DefinitionUse] = []
     try:
-        return load_definitions(settings.definitions)
-    except ConfigurationError as error:
-        _end(error, WRONG_SETTING)
-        raise
+        uses = await reads.definitions(LIVE_S)
+    except Unavailable as error:
+        sys.stderr.write(f"saga: no counts: {error}\n")
+    finally:
+        await reads.stop()
+    for line in definition_lines(list_definitions(registry, uses)):
+        typer.echo(line)
 
 
 def _settings() -> Settings:
@@ -147,7 +124,7 @@ def _run(action: Any) -> None:
     try:
         work: Coroutine[Any, Any, None] = action(settings)
         uvloop.run(work)
-    except ConfigurationError as error:
+    except (ConfigurationError, DefinitionError) as error:
         _end(error, WRONG_SETTING)
     except SagaError as error:
         _end(error, FAILED)

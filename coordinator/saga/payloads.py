@@ -8,20 +8,23 @@ command exists.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from pydantic import BaseModel, ValidationError
+from pydantic_core import to_json
 
 from coordinator.saga import paths
 
 if TYPE_CHECKING:
     from coordinator.saga.definition import SagaDefinition, Step
-    from coordinator.saga.model import Saga, StepState
+    from coordinator.saga.model import StepState
 
 PAYLOAD_BYTES_MAX = 64 * 1024  # as large as an input may be: a compensation carries it beside the result
 
 _ENCODER = msgspec.json.Encoder()
+_OBJECT = msgspec.json.Decoder(dict[str, Any])
 
 
 class LacksField(Exception):
@@ -66,12 +69,17 @@ class Results(Mapping[str, Any]):
 
 
 class Material:
-    """What payloads and conditions of one moment of a saga are made of; read once, and only when somebody asks."""
+    """What payloads and conditions of one moment of a saga are made of; read once, and only when somebody asks.
 
-    def __init__(self, definition: SagaDefinition, saga: Saga, steps: tuple[StepState, ...]) -> None:
+    Functions get models. Paths read the plain JSON, which costs a tenth: whatever is there was checked when it came.
+    """
+
+    def __init__(self, definition: SagaDefinition, input_: bytes, steps: tuple[StepState, ...]) -> None:
         self._definition = definition
-        self._raw = saga.input
+        self._raw = input_
+        self._steps = steps
         self._input: Any = None
+        self._plain: dict[str, Any] = {}
         self.results = Results(definition, steps)
 
     @property
@@ -81,6 +89,21 @@ class Material:
             self._input = _read(self._definition.input, self._raw, paths.INPUT)
         return self._input
 
+    def model(self, origin: str) -> Any:
+        """The input or a step's result as its model; raises LacksField."""
+        return self.input if origin == paths.INPUT else self.results[origin]
+
+    def plain(self, origin: str) -> Any:
+        """The input or a step's result as plain JSON; None where there is none."""
+        if origin not in self._plain:
+            position = self._definition.index.get(origin)
+            if position is None:
+                self._plain[origin] = _plain_input(self._raw)
+            else:
+                raw = self._steps[position].result
+                self._plain[origin] = None if isinstance(raw, msgspec.UnsetType) else msgspec.json.decode(raw)
+        return self._plain[origin]
+
 
 def wants(step: Step, material: Material) -> bool:
     """Ask a step's condition; raises LacksField, Broken."""
@@ -89,22 +112,36 @@ def wants(step: Step, material: Material) -> bool:
     return bool(_call(step.when, step, "when", material))
 
 
+def carried(definition: SagaDefinition, step: Step, state: StepState, input_: bytes) -> bytes:
+    """What a step's commands carry (JSON text): what was worked out for it, or the input, or parts of the input."""
+    if state.payload is not msgspec.UNSET:
+        return bytes(state.payload)
+    if step.paths is None or step.is_built:
+        return input_
+    return _ENCODER.encode(_follow(step.paths, Material(definition, input_, ())))
+
+
 def payload_of(step: Step, material: Material) -> bytes | None:
-    """Work out what an action carries (JSON text), None where that is the saga's input; raises LacksField, Broken."""
-    if step.payload is None:
+    """Work out a payload that depends on more than the input (JSON text), else None; raises LacksField, Broken."""
+    if not step.is_built:
         return None
-    source = step.payload
-    made = _call(source, step, "payload", material) if callable(source) else _follow(source, material)
-    if isinstance(made, BaseModel):
-        made = made.model_dump(mode="json")
-    if not isinstance(made, Mapping):
-        raise Broken(f"payload of {step.name}: an object is wanted, not {type(made).__name__}")
-    try:
-        raw = _ENCODER.encode(made)
-    except (TypeError, ValueError, msgspec.MsgspecError) as error:
-        raise Broken(f"payload of {step.name}: {error}") from error
+    if step.paths is not None:
+        raw = _ENCODER.encode(_follow(step.paths, material))
+    else:
+        raw = _written(_call(step.payload, step, "payload", material), step)
     if len(raw) > PAYLOAD_BYTES_MAX:
         raise Broken(f"payload of {step.name}: {len(raw)} bytes as JSON; the limit is {PAYLOAD_BYTES_MAX}")
+    return raw
+
+
+def _written(made: Any, step: Step) -> bytes:
+    try:
+        raw = to_json(made, by_alias=False, inf_nan_mode="constants")  # models may stand at any depth
+        _OBJECT.decode(raw)  # NaN is written, but it is no JSON and cannot be read
+    except msgspec.ValidationError:
+        raise Broken(f"payload of {step.name}: an object is wanted, not {type(made).__name__}") from None
+    except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
+        raise Broken(f"payload of {step.name}: {error}") from error
     return raw
 
 
@@ -119,28 +156,35 @@ def _call(function: Any, step: Step, what: str, material: Material) -> Any:
         raise Broken(f"{what} of {step.name}: {error!r}") from error
 
 
-def _follow(fields: Mapping[str, Any], material: Material) -> dict[str, Any]:
+@lru_cache(maxsize=64)  # the commands of a group are built one after the other from the same input
+def _plain_input(raw: bytes) -> Any:
+    return msgspec.json.decode(raw)
+
+
+def _follow(parts: paths.Compiled, material: Material) -> dict[str, Any]:
     return {
-        name: _follow(path, material) if isinstance(path, Mapping) else _found(path, material)
-        for name, path in fields.items()
+        name: _found(material, origin, below) if origin else _follow(below, material) for name, origin, below in parts
     }
 
 
-def _found(path: str, material: Material) -> Any:
-    origin, *fields = path.split(".")
-    found = material.input if origin == paths.INPUT else material.results[origin]
+def _found(material: Material, origin: str, fields: tuple[str, ...]) -> Any:
+    found = material.plain(origin)
+    for name in fields:
+        if not isinstance(found, dict) or name not in found:
+            return _of_model(material, origin, fields)
+        found = found[name]
+    return found
+
+
+def _of_model(material: Material, origin: str, fields: tuple[str, ...]) -> Any:
+    """What the plain JSON does not have a model may, as its default."""
+    found = material.model(origin)
     for name in fields:
         try:
             found = getattr(found, name)
         except AttributeError:
-            raise LacksField(f"{path}: {name} is missing") from None
-    return found.model_dump(mode="json") if isinstance(found, BaseModel) else _plain(found)
-
-
-def _plain(found: Any) -> Any:
-    if isinstance(found, list | tuple):
-        return [one.model_dump(mode="json") if isinstance(one, BaseModel) else one for one in found]
-    return found
+            raise LacksField(f"{'.'.join((origin, *fields))}: {name} is missing") from None
+    return found.model_dump(mode="json") if isinstance(found, BaseModel) else found
 
 
 def _read(model: type[BaseModel] | None, raw: bytes, name: str) -> Any:

@@ -8,9 +8,17 @@ from collections.abc import Iterator
 import msgspec
 
 from coordinator.saga.definition import SagaDefinition, Step
-from coordinator.saga.effects import DeadLetterCommand, Effect, IssueCommand, OpenIncident, ResolveIncidents
+from coordinator.saga.effects import (
+    CloseLetter,
+    DeadLetterCommand,
+    Effect,
+    IssueCommand,
+    OpenIncident,
+    ResolveIncidents,
+)
 from coordinator.saga.events import Event, Timer
 from coordinator.saga.model import Direction, Facing, Outcome, Saga, SagaStatus, StepState
+from coordinator.saga.payloads import carried
 
 _UNITS_MS = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
 _LENGTH = re.compile(r"(?:\d+(?:ms|[dhms]))+")
@@ -69,14 +77,16 @@ def effect(definition: SagaDefinition, saga: Saga, wanted: Effect) -> str:
     """Say what is to be done."""
     match wanted:
         case IssueCommand(position, direction, attempt):
-            participant = definition.steps[position].participant
-            line = f"send {_command(definition, position, direction)} to {participant}, attempt {attempt}"
-            payload = saga.steps[position].payload
-            if direction is Direction.ACTION and isinstance(payload, msgspec.Raw):
-                line += f", with {bytes(payload).decode()}"
-            return line
+            step, state = definition.steps[position], saga.steps[position]
+            line = f"send {_command(definition, position, direction)} to {step.participant}, attempt {attempt}"
+            is_input = step.payload is None and state.payload is msgspec.UNSET
+            if is_input or direction is Direction.COMPENSATION:
+                return line
+            return f"{line}, with {carried(definition, step, state, saga.input).decode()}"
         case DeadLetterCommand(position, direction, reason):
             return f"dead letter {_command(definition, position, direction)}: {reason}"
+        case CloseLetter(position, direction):
+            return f"letter closed {_command(definition, position, direction)}"
         case OpenIncident(incident, where, detail):
             at = "" if where is None else f" at {definition.steps[where].name}"
             return f"incident {incident}{at}: {detail}"

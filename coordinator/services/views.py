@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import msgspec
 
 from coordinator.engine.registry import Registry
-from coordinator.saga.definition import SagaDefinition
-from coordinator.saga.model import StepState, load_state
+from coordinator.saga.definition import SagaDefinition, Step
+from coordinator.saga.model import Outcome, StepState, load_state
+from coordinator.saga.payloads import carried
 from coordinator.store.reads import Incident, LogEntry, SagaRecord, SagaSummary
 from coordinator.wire.rfc3339 import format_ms
 
@@ -17,12 +18,16 @@ class StepView(msgspec.Struct, frozen=True):
     """One step of a saga: what it does, how its action went, and whether it is undone.
 
     `attempts` and `undo_attempts` count the commands that were sent; `result` is what the participant answered.
-    `effect` says what an acknowledged compensation did.
+    `effect` says what an acknowledged compensation did. An external step has neither participant nor action.
+    `condition` is what a conditional step's condition said, `payload` what its command carries where that is not the
+    saga's input; `held` says that flow control holds the step back.
     """
 
     name: str
-    participant: str
-    action: str
+    kind: str
+    group: str | None
+    participant: str | None
+    action: str | None
     compensation: str | None
     outcome: str
     undo: str
@@ -30,9 +35,12 @@ class StepView(msgspec.Struct, frozen=True):
     attempts: int
     undo_attempts: int
     deadline: str | None
+    payload: msgspec.Raw | None
     result: msgspec.Raw | None
     effect: str | None
     late_success: bool
+    condition: bool | None
+    held: bool
 
 
 class SagaDetail(SagaSummary, frozen=True):
@@ -67,18 +75,28 @@ def describe(record: SagaRecord, registry: Registry) -> SagaDetail:
         state.facing,
         record.traceparent,
         msgspec.Raw(record.input),
-        None if definition is None else _steps(definition, state.steps),
+        None if definition is None else _steps(definition, state.steps, record.input),
         record.incidents,
         msgspec.UNSET if record.log is None else record.log,
     )
 
 
-def _steps(definition: SagaDefinition, states: Sequence[StepState]) -> list[StepView]:
+def _payload(definition: SagaDefinition, step: Step, state: StepState, input_: bytes) -> msgspec.Raw | None:
+    if not isinstance(state.payload, msgspec.UnsetType):
+        return state.payload
+    if step.payload is None or step.is_built:  # the input itself, or not worked out yet
+        return None
+    return msgspec.Raw(carried(definition, step, state, input_))
+
+
+def _steps(definition: SagaDefinition, states: Sequence[StepState], input_: bytes) -> list[StepView]:
     return [
         StepView(
             step.name,
-            step.participant,
-            step.action,
+            step.kind,
+            step.group,
+            step.participant or None,
+            step.action or None,
             step.compensation,
             state.outcome,
             state.undo,
@@ -86,9 +104,12 @@ def _steps(definition: SagaDefinition, states: Sequence[StepState]) -> list[Step
             state.attempt,
             state.undo_attempt,
             None if state.deadline_ms is None else format_ms(state.deadline_ms),
+            _payload(definition, step, state, input_),
             None if isinstance(state.result, msgspec.UnsetType) else state.result,
             state.effect,
             state.late_success,
+            state.condition,
+            state.outcome is Outcome.WAITING and state.deadline_ms is not None,
         )
         for step, state in zip(definition.steps, states, strict=True)
     ]

@@ -16,6 +16,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from coordinator.saga import events
 from coordinator.saga.effects import DeadLetterCommand, Effect, IssueCommand, Moved, OpenIncident
 from coordinator.saga.model import Direction, Saga
+from coordinator.saga.payloads import carried
 from coordinator.scenario.player import SAGA_ID, Happened
 from tests.e2e.orders import order
 from tests.e2e.scenario_plans import Part, Plan, fires
@@ -211,8 +212,8 @@ class Performance:
                 name = step.action if action else step.compensation or ""
                 identity = f"{self.saga_id}:{state.generation}:{step.name}:{effect.direction}"
                 topic = f"{self.stage.world.prefix}{step.participant}.commands"
-                carried = msgspec.json.decode(state.payload) if isinstance(state.payload, msgspec.Raw) else self.input
-                self.expected[topic, name, identity, effect.attempt] = carried
+                payload = carried(self.plan.definition, step, state, msgspec.json.encode(self.input))
+                self.expected[topic, name, identity, effect.attempt] = msgspec.json.decode(payload)
 
     async def _follows(self, part: Part) -> None:
         """Wait for the version and the commands that a line leads to."""
@@ -241,8 +242,8 @@ class Performance:
         ]
         same("log", log, self.log)
         same("steps", _facts_found(found), _facts(self.plan, self.plan.end))
-        carried = {sent: _carried(command) for sent, command in self.stage.commands[self.saga_id].items()}
-        same("commands", carried, self.expected)
+        sent = {sent: _carried(command) for sent, command in self.stage.commands[self.saga_id].items()}
+        same("commands", sent, self.expected)
         names = [step.name for step in self.plan.definition.steps]
         wanted = [
             (str(effect.reason), None if effect.step is None else names[effect.step])
