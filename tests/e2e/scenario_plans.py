@@ -13,7 +13,14 @@ from pathlib import Path
 
 from coordinator.saga.definition import Retry, SagaDefinition, Step, hours, minutes, seconds
 from coordinator.saga.effects import Moved, Stayed
-from coordinator.saga.events import BackoffElapsed, DeadlinePassed, SagaDeadlinePassed, StepProgressed, Timer
+from coordinator.saga.events import (
+    DeadlinePassed,
+    ExternalCompleted,
+    SagaDeadlinePassed,
+    StartDue,
+    StepProgressed,
+    Timer,
+)
 from coordinator.saga.machine import DueTimer, due
 from coordinator.saga.model import Direction, Outcome, Saga, SagaStatus, Undo
 from coordinator.scenario.files import read
@@ -24,7 +31,6 @@ from tests.scenarios.definitions import definitions as known
 FOLDER = Path(__file__).parents[1] / "scenarios"
 VERBS = frozenset({"retry"})  # of operators, as far as the API has them
 NOT_YET = {
-    "outside": "answers from outside have no way in yet",
     "held": "flow control is not set by hand",
     "released": "flow control is not set by hand",
     "timer": "a timer cannot be fired by hand",
@@ -67,7 +73,10 @@ class Plan:
         return happened[-1].after if happened else self.begun.saga
 
 
-Clock = tuple[str, Direction | None, str]  # step name, direction, "deadline" | "pause" | "recovery" | "whole"
+Clock = tuple[str, Direction | None, str]  # step name, direction, "deadline" | "pause"; or one of the saga as a whole
+START: Clock = ("", None, "start")
+WHOLE: Clock = ("", None, "whole")
+RECOVERY: Clock = ("", None, "recovery")
 
 
 @cache
@@ -91,8 +100,12 @@ def _plan(path: Path) -> Plan:
     for line in lines:
         before = len(player.history)
         player.take(line)
+        if any(isinstance(each.event, ExternalCompleted) and each.event.problem for each in player.history[before:]):
+            raise Unplayable("the API refuses an answer that does not fit")
         parts.append(Part(line, tuple(player.history[before:])))
     clocks = _clocks(player)
+    if "outlived" in clocks.get(START, ()):
+        raise Unplayable("a saga that has not begun can only be steered by verbs")
     name = "Scenario" + "".join(word.capitalize() for word in path.stem.split("_"))
     return Plan(path.stem, _timed(player.definition, name, clocks), player.begun, tuple(parts))
 
@@ -103,8 +116,6 @@ def _refuse(line: Line) -> None:
         raise Unplayable(NOT_YET[line.verb])
     if line.verb in BY_HAND - VERBS or (line.verb in BY_HAND and (line.words or line.body)):
         raise Unplayable(f"the API has no {line.verb}" + (" of a step" if line.verb in VERBS else "") + " yet")
-    if "start_in" in line.options:
-        raise Unplayable("the API schedules no sagas yet")
     if "delayed" in line.words:
         raise Unplayable("an outbox that does not empty has tests of its own")
 
@@ -141,24 +152,26 @@ def _running(player: Player, saga: Saga) -> list[DueTimer]:
 
 
 def _clock(saga: Saga, player: Player, timer: DueTimer) -> Clock:
+    if isinstance(timer, StartDue):
+        return START
     if not isinstance(timer, Timer):
-        return "", None, "whole"
+        return WHOLE
     if isinstance(timer, DeadlinePassed):
         return timer.step_name, timer.direction, "deadline"
     state = saga.steps[player.definition.index[timer.step_name]]
     recovering = state.undo is Undo.DEAD_LETTERED or (state.outcome is Outcome.BACKING_OFF and state.redrives > 0)
-    return ("", None, "recovery") if recovering else (timer.step_name, timer.direction, "pause")
+    return RECOVERY if recovering else (timer.step_name, timer.direction, "pause")
 
 
 def _timed(definition: SagaDefinition, name: str, clocks: dict[Clock, set[str]]) -> SagaDefinition:
-    whole = clocks.get(("", None, "whole"))
+    whole = clocks.get(WHOLE)
     recovery = definition.redrives
     return replace(
         definition,
         name=name,
         steps=tuple(_timed_step(step, clocks) for step in definition.steps),
         deadline=None if whole is None else (SOON if "fired" in whole else hours(1)),
-        recovery=_paused(recovery, clocks.get(("", None, "recovery"), set())),
+        recovery=_paused(recovery, clocks.get(RECOVERY, set())),
     )
 
 
@@ -189,7 +202,7 @@ def _paused(retry: Retry, ends: set[str]) -> Retry:
 
 def fires(part: Part) -> bool:
     """Whether timers have their say in a line."""
-    return any(isinstance(each.event, Timer | SagaDeadlinePassed | BackoffElapsed) for each in part.happened)
+    return any(isinstance(each.event, Timer | StartDue | SagaDeadlinePassed) for each in part.happened)
 
 
 definitions = tuple(plan.definition for plan in plans()[0].values())

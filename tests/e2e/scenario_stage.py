@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
@@ -19,7 +20,7 @@ from coordinator.saga.model import Direction, Saga
 from coordinator.saga.payloads import carried
 from coordinator.scenario.player import SAGA_ID, Happened
 from tests.e2e.orders import order
-from tests.e2e.scenario_plans import Part, Plan, fires
+from tests.e2e.scenario_plans import AT_ONCE, Part, Plan, fires
 from tests.e2e.world import Coordinator, World, event_headers
 
 LOOK_S = 0.05
@@ -36,6 +37,7 @@ RESULTS: dict[str, dict[str, Any]] = {
     "process_payment": {"payment_id": "p-1", "amount_cents": 4_200},
     "create_shipment": {"shipment_id": "s-1"},
     "send_confirmation": {"notice_id": "n-1"},
+    "approval": {"approved_by": "bert"},
 }
 CE_TYPES = {
     events.StepCompleted: "SagaStepCompleted",
@@ -145,7 +147,12 @@ class Performance:
     async def _begin(self) -> None:
         begun = self.plan.begun
         self.input = order() if begun.saga.input == b"{}" else msgspec.json.decode(begun.saga.input)
-        self.saga_id = await self.stage.coordinator.start(self.input, self.plan.definition.name)
+        body = {"definition": self.plan.definition.name, "input": self.input}
+        if begun.saga.starts_ms is not None:
+            body["start_at"] = (datetime.now(UTC) + AT_ONCE).isoformat()
+        answer = await self.stage.coordinator.http.post("/v1/sagas", json=body)
+        assert answer.status_code == 201, answer.text
+        self.saga_id = answer.json()["id"]
         self.part = await self.stage.world.value("SELECT part FROM saga WHERE id = $1::uuid", self.saga_id)
         self.log.append((1, "SagaStarted", None, begun.saga.status))
         self._expect_effects(begun)
@@ -157,6 +164,8 @@ class Performance:
             return self._retry(part.happened[0])
         if part.line.verb == "reply":
             return self._reply(part)
+        if part.line.verb == "outside":
+            return self._answer(part)
         return None
 
     async def _reply(self, part: Part) -> None:
@@ -188,6 +197,24 @@ class Performance:
             lambda: self.stage.read.get(self.part, 0) > record.offset,
             lambda: f"the record of {part.line.text!r} is read",
         )
+
+    async def _answer(self, part: Part) -> None:
+        """Speak for somebody outside."""
+        [happened] = part.happened
+        event = happened.event
+        if isinstance(event, events.ExternalCompleted):
+            result = RESULTS.get(event.step_name, {}) if part.line.body is None else event.result
+            way = "complete"
+            body: dict[str, Any] = {"result": result}
+        else:
+            assert isinstance(event, events.ExternalFailed)
+            way, body = "fail", {"code": event.error.code, "message": event.error.message}
+        answer = await self.stage.coordinator.http.post(
+            f"/v1/sagas/{self.saga_id}/steps/{event.step_name}/{way}",
+            content=msgspec.json.encode(body),
+            headers={"content-type": "application/json"},
+        )
+        assert answer.status_code == (202 if isinstance(happened.decision, Moved) else 409), answer.text
 
     async def _retry(self, happened: Happened) -> None:
         version = (await self.stage.coordinator.get(self.saga_id))["version"]

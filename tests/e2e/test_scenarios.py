@@ -14,7 +14,7 @@ from tests.e2e.scenario_plans import FOLDER, Plan, plans
 from tests.e2e.scenario_stage import Performance, Stage
 from tests.e2e.world import World
 
-AT_LEAST = 40
+AT_LEAST = 60
 AT_A_TIME = 20
 NAMES = sorted(path.stem for path in FOLDER.glob("*.saga"))
 Outcomes = dict[str, BaseException | None]
