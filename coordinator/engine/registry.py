@@ -41,7 +41,9 @@ class Registry:
         # What the settings fill in is not content: another setting is not another definition.
         self._written = tuple(written.values())
         self._by_version = {
-            key: definition if definition.recovery is not None else replace(definition, recovery=recovery)
+            key: definition
+            if definition.recovery is not None or recovery == RECOVERY
+            else replace(definition, recovery=recovery)
             for key, definition in written.items()
         }
         self._newest = _newest(self._by_version.values())

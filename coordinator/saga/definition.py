@@ -23,7 +23,7 @@ from pydantic import BaseModel
 from coordinator.errors import DefinitionError
 from coordinator.saga import checks
 from coordinator.saga.model import Kind
-from coordinator.saga.paths import Compiled, Fields, compiled, needs
+from coordinator.saga.paths import Compiled, Fields, compiled
 
 __all__ = [
     "COMPENSATION_RETRY",
@@ -121,11 +121,6 @@ class Step:
     def paths(self) -> Compiled | None:
         """The payload's paths, taken apart; None where it has none."""
         return compiled(self.payload) if isinstance(self.payload, Mapping) else None
-
-    @cached_property
-    def is_built(self) -> bool:
-        """Whether the payload depends on more than the input, so that it is worked out once and kept."""
-        return self.payload is not None and (self.paths is None or bool(needs(self)))
 
     @cached_property
     def timeout_ms(self) -> int:

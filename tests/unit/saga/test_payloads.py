@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
 from coordinator.saga.definition import SagaDefinition, Step
-from coordinator.saga.model import Outcome, Saga, SagaStatus, StepState
+from coordinator.saga.model import Outcome, StepState
 from coordinator.saga.payloads import PAYLOAD_BYTES_MAX, Broken, LacksField, Material, payload_of, wants
 
 
@@ -62,8 +62,7 @@ def material(results: dict[str, Any] | None = None, given: dict[str, Any] | None
     definition = SagaDefinition("Shop", version=1, input=Order, business_key="order_id", steps=steps)
     states = tuple(_state(step.name, results or {}) for step in steps)
     raw = json.dumps(GIVEN if given is None else given).encode()
-    saga = Saga("id", "Shop", 1, SagaStatus.PENDING, 1, states, input=raw)
-    return Material(definition, saga, states)
+    return Material(definition, raw, states)
 
 
 def _state(name: str, results: dict[str, Any]) -> StepState:
