@@ -18,7 +18,6 @@ from coordinator.saga.effects import (
 )
 from coordinator.saga.events import Event, Timer
 from coordinator.saga.model import Direction, Facing, Outcome, Saga, SagaStatus, StepState
-from coordinator.saga.payloads import carried
 
 _UNITS_MS = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
 _LENGTH = re.compile(r"(?:\d+(?:ms|[dhms]))+")
@@ -79,10 +78,9 @@ def effect(definition: SagaDefinition, saga: Saga, wanted: Effect) -> str:
         case IssueCommand(position, direction, attempt):
             step, state = definition.steps[position], saga.steps[position]
             line = f"send {_command(definition, position, direction)} to {step.participant}, attempt {attempt}"
-            is_input = step.payload is None and state.payload is msgspec.UNSET
-            if is_input or direction is Direction.COMPENSATION:
+            if direction is Direction.COMPENSATION or isinstance(state.payload, msgspec.UnsetType):
                 return line
-            return f"{line}, with {carried(definition, step, state, saga.input).decode()}"
+            return f"{line}, with {bytes(state.payload).decode()}"
         case DeadLetterCommand(position, direction, reason):
             return f"dead letter {_command(definition, position, direction)}: {reason}"
         case CloseLetter(position, direction):
