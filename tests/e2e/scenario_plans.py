@@ -29,15 +29,14 @@ from coordinator.scenario.player import Happened, Player
 from tests.scenarios.definitions import definitions as known
 
 FOLDER = Path(__file__).parents[1] / "scenarios"
-VERBS = frozenset({"retry"})  # of operators, as far as the API has them
-NOT_YET = {
+NO_COUNTERPART = {
     "held": "flow control is not set by hand",
     "released": "flow control is not set by hand",
     "timer": "a timer cannot be fired by hand",
 }
-BY_HAND = frozenset({"retry", "skip", "resolve", "compensate", "suspend", "resume", "abandon"})
 
 AT_ONCE = seconds(1.2)  # of a deadline that nothing but itself ends; by then its command has left the outbox
+STARTS = seconds(4)  # until a scheduled saga begins: later than its request is heard
 SOON = seconds(8)  # of one that other lines of the file come before
 LONG = minutes(5)  # of one that must not pass
 PAUSE = seconds(0.05)
@@ -65,6 +64,12 @@ class Plan:
     definition: SagaDefinition
     begun: Moved
     parts: tuple[Part, ...]
+    starts_in: timedelta | None
+
+    @property
+    def waits(self) -> bool:
+        """Whether time has to pass in it."""
+        return self.starts_in is not None or any(fires(part) for part in self.parts)
 
     @property
     def end(self) -> Saga:
@@ -104,18 +109,16 @@ def _plan(path: Path) -> Plan:
             raise Unplayable("the API refuses an answer that does not fit")
         parts.append(Part(line, tuple(player.history[before:])))
     clocks = _clocks(player)
-    if "outlived" in clocks.get(START, ()):
-        raise Unplayable("a saga that has not begun can only be steered by verbs")
     name = "Scenario" + "".join(word.capitalize() for word in path.stem.split("_"))
-    return Plan(path.stem, _timed(player.definition, name, clocks), player.begun, tuple(parts))
+    return Plan(
+        path.stem, _timed(player.definition, name, clocks), player.begun, tuple(parts), _starts_in(player, clocks)
+    )
 
 
 def _refuse(line: Line) -> None:
     """Raise Unplayable for a line that has no counterpart in the world."""
-    if line.verb in NOT_YET:
-        raise Unplayable(NOT_YET[line.verb])
-    if line.verb in BY_HAND - VERBS or (line.verb in BY_HAND and (line.words or line.body)):
-        raise Unplayable(f"the API has no {line.verb}" + (" of a step" if line.verb in VERBS else "") + " yet")
+    if line.verb in NO_COUNTERPART:
+        raise Unplayable(NO_COUNTERPART[line.verb])
     if "delayed" in line.words:
         raise Unplayable("an outbox that does not empty has tests of its own")
 
@@ -161,6 +164,12 @@ def _clock(saga: Saga, player: Player, timer: DueTimer) -> Clock:
     state = saga.steps[player.definition.index[timer.step_name]]
     recovering = state.undo is Undo.DEAD_LETTERED or (state.outcome is Outcome.BACKING_OFF and state.redrives > 0)
     return RECOVERY if recovering else (timer.step_name, timer.direction, "pause")
+
+
+def _starts_in(player: Player, clocks: dict[Clock, set[str]]) -> timedelta | None:
+    if player.begun.saga.starts_ms is None:
+        return None
+    return STARTS if "fired" in clocks[START] else LONG
 
 
 def _timed(definition: SagaDefinition, name: str, clocks: dict[Clock, set[str]]) -> SagaDefinition:

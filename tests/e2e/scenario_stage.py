@@ -1,4 +1,4 @@
-"""Where scenarios are played for real: one coordinator, and a test that speaks for all participants.
+"""Where scenarios are played for real: one coordinator, and a test that speaks for participants and operators.
 
 What the pure player expects is compared with the commands that arrive, the log, the steps, incidents and dead letters.
 """
@@ -14,13 +14,16 @@ import asyncpg
 import msgspec
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
+from coordinator.errors import InvalidInput
 from coordinator.saga import events
 from coordinator.saga.effects import DeadLetterCommand, Effect, IssueCommand, Moved, OpenIncident
 from coordinator.saga.model import Direction, Saga
 from coordinator.scenario.player import SAGA_ID, Happened
+from coordinator.services.verbs import VerbRefused
 from tests.e2e.orders import order
-from tests.e2e.scenario_plans import AT_ONCE, Part, Plan, fires
+from tests.e2e.scenario_plans import Part, Plan, fires
 from tests.e2e.world import Coordinator, World, event_headers
+from tests.integration.api.office import Office
 
 LOOK_S = 0.05
 # A deadline that meets its command still in the outbox is put off: it happens or not, and nothing else depends on it.
@@ -51,9 +54,10 @@ Sent = tuple[str, str, str, int]  # topic, name, command id, attempt
 class Stage:
     """One coordinator with its database and topics; looks at both again and again, for all scenarios at once."""
 
-    def __init__(self, world: World, coordinator: Coordinator) -> None:
+    def __init__(self, world: World, coordinator: Coordinator, office: Office) -> None:
         self.world = world
         self.coordinator = coordinator
+        self.office = office
         self.commands: dict[str, dict[Sent, dict[str, Any]]] = {}
         self.versions: dict[str, int] = {}
         self.read: dict[int, int] = {}
@@ -147,8 +151,8 @@ class Performance:
         begun = self.plan.begun
         self.input = order() if begun.saga.input == b"{}" else msgspec.json.decode(begun.saga.input)
         body = {"definition": self.plan.definition.name, "input": self.input}
-        if begun.saga.starts_ms is not None:
-            body["start_at"] = (datetime.now(UTC) + AT_ONCE).isoformat()
+        if self.plan.starts_in is not None:
+            body["start_at"] = (datetime.now(UTC) + self.plan.starts_in).isoformat()
         answer = await self.stage.coordinator.http.post("/v1/sagas", json=body)
         assert answer.status_code == 201, answer.text
         self.saga_id = answer.json()["id"]
@@ -159,12 +163,12 @@ class Performance:
     # ------------------------------------------------------------ what is said
 
     def _act(self, part: Part) -> Awaitable[None] | None:
-        if part.line.verb == "retry":
-            return self._retry(part.happened[0])
         if part.line.verb == "reply":
             return self._reply(part)
         if part.line.verb == "outside":
             return self._answer(part)
+        if part.happened and isinstance(part.happened[0].event, events.Verb):
+            return self._steer(part.happened[0], part.happened[0].event)
         return None
 
     async def _reply(self, part: Part) -> None:
@@ -215,11 +219,22 @@ class Performance:
         )
         assert answer.status_code == (202 if isinstance(happened.decision, Moved) else 409), answer.text
 
-    async def _retry(self, happened: Happened) -> None:
+    async def _steer(self, happened: Happened, verb: events.Verb) -> None:
+        """Act as an operator: `retry` through the API, the other verbs as any process that serves the API does them."""
         version = (await self.stage.coordinator.get(self.saga_id))["version"]
-        body = {"reason": "as a scenario says", "expected_version": version}
-        answer = await self.stage.coordinator.http.post(f"/v1/sagas/{self.saga_id}/retry", json=body)
-        assert answer.status_code == (409 if isinstance(happened.decision, str) else 202), answer.text
+        if isinstance(verb, events.RetryRequested) and verb.step_name is None and verb.payload is None:
+            body = {"reason": verb.reason, "expected_version": version}
+            answer = await self.stage.coordinator.http.post(f"/v1/sagas/{self.saga_id}/retry", json=body)
+            assert answer.status_code == (202 if isinstance(happened.decision, Moved) else 409), answer.text
+            return
+        refusal = None
+        try:
+            await self.stage.office.service.act(self.saga_id, version, verb)
+        except InvalidInput as error:  # of its result: the sentence stands apart from the field's name
+            refusal = f"{error.pointer.lstrip('/')}: {error}"
+        except VerbRefused as error:
+            refusal = str(error)
+        same(f"{verb}", refusal, happened.decision if isinstance(happened.decision, str) else None)
 
     # ------------------------------------------------------------ what follows
 
