@@ -130,6 +130,8 @@ class Settings(BaseSettings):
 
     topic_prefix: Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,100}$")] = "saga."
     definitions: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*(:[A-Za-z_]\w*)?$")] = "sagas:definitions"
+    choreographies: Annotated[str | None, Field(pattern=r"^[A-Za-z_][\w.]*(:[A-Za-z_]\w*)?$")] = None
+    participants: Annotated[str, Field(pattern=r"^([a-z][a-z0-9-]{0,62}(,[a-z][a-z0-9-]{0,62})*)?$")] = ""
     instance: Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,100}$")] = Field(
         default_factory=lambda: socket.gethostname()[:100] or "coordinator"
     )
