@@ -1,12 +1,12 @@
-"""The definitions that the scenarios beside this file tell of: the order that ships, and three small ones.
+"""The definitions that the scenarios beside this file tell of: those that ship, and three small ones.
 
-    BankTransfer    debit_source -> record_transfer -> credit_destination (pivot) -> send_notice (retriable)
-    TravelBooking   book_hotel | book_flight | rent_car -> approval (from outside, when it is dear)
+    Transfer        debit_source -> record_transfer -> credit_destination (pivot) -> send_notice (retriable)
+    Trip            book_hotel | book_flight | rent_car -> approval (from outside, when it is dear)
                     -> take_payment (pivot) -> send_itinerary (retriable)
     PartyPlanning   book_hall | approval (from outside) -> order_food (pivot)
                     -> send_mail (retriable) | thanks (from outside, retriable), each when wanted
 
-They are kept small so that an input and a result fit on a line.
+The small ones have the shapes of those that ship; their inputs and results fit on a line.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from coordinator.saga.definition import Retry, SagaDefinition, Step, external, hours, minutes, parallel, seconds
 from coordinator.saga.model import Kind
-from sagas.order_fulfillment import order_fulfillment
+from sagas import definitions as shipped
 
 DEAR_CENTS = 100_000
 
@@ -41,8 +41,8 @@ class Debited(_Model):
     hold_id: str
 
 
-bank_transfer = SagaDefinition(
-    "BankTransfer",
+transfer = SagaDefinition(
+    "Transfer",
     version=1,
     input=TransferInput,
     business_key="transfer_id",
@@ -106,13 +106,13 @@ def is_dear(_input: TravelInput, results: Any) -> bool:
     return total_cents(results) > DEAR_CENTS
 
 
-def bill(trip: TravelInput, results: Any) -> dict[str, Any]:
+def bill(traveller: TravelInput, results: Any) -> dict[str, Any]:
     """What payment is asked for: the sum of all, known only now."""
-    return {"card": trip.card, "amount_cents": total_cents(results)}
+    return {"card": traveller.card, "amount_cents": total_cents(results)}
 
 
-travel_booking = SagaDefinition(
-    "TravelBooking",
+trip = SagaDefinition(
+    "Trip",
     version=1,
     input=TravelInput,
     business_key="booking_id",
@@ -197,4 +197,4 @@ party_planning = SagaDefinition(
     recovery=Retry(attempts=1, base=seconds(10)),
 )
 
-definitions: tuple[SagaDefinition, ...] = (order_fulfillment, bank_transfer, travel_booking, party_planning)
+definitions: tuple[SagaDefinition, ...] = (*shipped, transfer, trip, party_planning)

@@ -52,7 +52,7 @@ def answers(*lines: str) -> list[str]:
         ([BEGIN, BEGIN], "line 2: 'begin OrderFulfillment ...' is no sentence of a scenario"),
         (["begin OrderFulfillment steps=0"], "line 1: OrderFulfillment version 1: a saga needs at least one step"),
         (["begin OrderFulfillment deadline=soon"], "line 1: deadline=soon is no length of time like 1m30s"),
-        (['begin TravelBooking input={"booking_id": 1}'], "line 1: input/booking_id: Input should be a valid string"),
+        (['begin Trip input={"booking_id": 1}'], "line 1: input/booking_id: Input should be a valid string"),
         ([BEGIN, "reply reserve_inventory failed ...", "wait"], "line 3: nothing is awaited: say how long to wait"),
     ],
 )
