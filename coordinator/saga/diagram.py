@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final, get_args
 
 from coordinator.saga import rules, verbs
-from coordinator.saga.events import BackoffElapsed, CompensateRequested, Event, ExternalCompleted, StepCompleted
+from coordinator.saga.events import CompensateRequested, Event, ExternalCompleted, StepCompleted
 from coordinator.saga.machine import (
     ABANDONED,
     COMPENSATING,
@@ -35,7 +35,7 @@ LEADS_TO: Final[dict[Rule, tuple[SagaStatus | None, ...]]] = {
     rules.refuse_external:  (PENDING, COMPENSATING, FAILED, SUSPENDED),
     rules.extend:           (STAYS,),
     rules.retry_or_give_up: (STAYS, PENDING, COMPENSATING, FAILED, SUSPENDED),
-    rules.reissue:          (STAYS, PENDING),
+    rules.reissue:          (STAYS,),
     rules.postpone:         (STAYS,),
     rules.run_late:         (STAYS, COMPENSATING, FAILED),
     rules.acknowledge_undo: (STAYS, FAILED),
@@ -68,8 +68,6 @@ NEVER: Final[dict[tuple[SagaStatus, type], tuple[SagaStatus | None, ...]]] = {
     (STARTED,      ExternalCompleted):   (STAYS, COMPENSATING, FAILED),
     # A saga that turns back waits for nobody outside any more.
     (PENDING,      ExternalCompleted):   (COMPENSATING, FAILED),
-    # A pause on the way back is that of an undo.
-    (COMPENSATING, BackoffElapsed):      (PENDING,),
     # No step of a completed saga is unknown.
     (COMPLETED,    StepCompleted):       (STAYS,),
 }
