@@ -3,6 +3,7 @@
 Imports point down only; from the top:
 
 cli, bootstrap     the command `saga`; the only place that wires the parts
+scenario           sagas told line by line, played by the pure machine
 api                REST over HTTP: problems, limits, health
 services           starting and retrying sagas for the API; slow chores of the engine
 describe           definitions as tables, drawings, JSON and AsyncAPI

@@ -1,4 +1,4 @@
-"""The command `saga`: serve, migrate, topics, definitions."""
+"""The command `saga`: serve, migrate, topics, definitions, test."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import structlog
 import typer
 import uvloop
 
-from coordinator import cli_definitions
+from coordinator import cli_definitions, cli_scenarios
 from coordinator.bootstrap import Coordinator, Role, security, topic_specs
 from coordinator.choreography.choreographies import Choreographies
 from coordinator.definitions import load_choreographies, load_definitions
@@ -30,6 +30,7 @@ from coordinator.store.replicas import LIVE_S
 log = structlog.get_logger()
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="A saga coordinator over Kafka and Postgres.")
 app.add_typer(cli_definitions.app, name="definitions")
+app.command("test")(cli_scenarios.play)
 
 WRONG_SETTING, FAILED = 2, 3
 PATIENCE_TRIES, PATIENCE_S = 15, 2.0

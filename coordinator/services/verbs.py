@@ -20,7 +20,7 @@ from coordinator.engine.draft import Draft
 from coordinator.engine.messages import CommandBuilder
 from coordinator.engine.observer import Observer
 from coordinator.engine.ports import Chance, Clock, Store
-from coordinator.engine.registry import Registry, result_problem
+from coordinator.engine.registry import Registry
 from coordinator.engine.topology import Topology
 from coordinator.errors import Conflict, InvalidInput, NotFound, StaleVersion, Unavailable
 from coordinator.saga import machine
@@ -39,6 +39,7 @@ from coordinator.saga.events import (
     Verb,
 )
 from coordinator.saga.model import Outcome, SagaStatus, Undo
+from coordinator.saga.results import result_problem
 from coordinator.services.publishing import Publishing
 from coordinator.services.starting import ANSWER_S
 from coordinator.store.postgres import Contended, RowMoved, SagaRow
