@@ -132,6 +132,7 @@ class Verbs:
     """What operators can try; what the table refuses for a saga's status anyway is left out.
 
     One step at most is left out by an operator: any number of them would make as many sagas as there are sets of steps.
+    Another payload is given only where a step builds its own.
     """
 
     def __init__(self, definition: SagaDefinition) -> None:
@@ -153,6 +154,7 @@ class Verbs:
         self._others = [
             Happening(f"retry {step.name} payload={{}} by={BY}", RetryRequested(BY, WHY, step.name, _EMPTY), position)
             for position, step in enumerate(definition.steps)
+            if step.payload is not None
         ]
 
     def of(self, saga: Saga) -> Iterator[Happening]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from coordinator.check import happenings
-from coordinator.check.choices import Oracle
+from coordinator.check.choices import Held, Oracle
 from coordinator.check.essence import Sagas
 from coordinator.check.happenings import SAGA_ID, Happening
 from coordinator.check.participants import Duties, Said
@@ -28,11 +28,13 @@ class Sent(NamedTuple):
 
     position: int
     direction: Direction
-    generation: int
 
 
 class Change(NamedTuple):
-    """A saga goes from one state to another; `told` is what conditions and payloads said meanwhile."""
+    """A saga goes from one state to another.
+
+    `told` is what conditions and payloads said meanwhile, `anew` the positions of the steps with another generation.
+    """
 
     before: int
     happening: Happening
@@ -40,6 +42,7 @@ class Change(NamedTuple):
     effects: tuple[Effect, ...]
     told: tuple[str, ...]
     sent: tuple[Sent, ...]
+    anew: tuple[int, ...]
 
 
 class Refuted(Exception):
@@ -56,6 +59,7 @@ class Machine:
 
     def __init__(self, definition: SagaDefinition, duties: Duties) -> None:
         self._oracle = Oracle()
+        self._held = Held(self._oracle)
         self.definition = shrink(definition, self._oracle)
         self.sagas = Sagas()
         self.timers: dict[int, list[int]] = {}
@@ -77,7 +81,7 @@ class Machine:
         happening = Happening(line, StartDue())
 
         def begun() -> Moved:
-            return begin(self.definition, SAGA_ID, now_ms=0, input_=INPUT, start_at_ms=start_at_ms)
+            return begin(self.definition, SAGA_ID, now_ms=0, input_=INPUT, start_at_ms=start_at_ms, held=self._held)
 
         for moved in self._oracle.runs(begun):
             yield self._change(-1, happening, moved)
@@ -130,7 +134,7 @@ class Machine:
 
     def _decide(self, saga: Saga, happening: Happening) -> Moved | None:
         try:
-            decision = decide(self.definition, saga, happening.event, now_ms=0, roll=0)
+            decision = decide(self.definition, saga, happening.event, now_ms=0, roll=0, held=self._held)
         except Conflict:
             return None
         return decision if isinstance(decision, Moved) else None
@@ -138,11 +142,10 @@ class Machine:
     def _change(self, number: int, happening: Happening, moved: Moved) -> Change:
         after = self.sagas.number(moved.saga)
         sent = tuple(
-            Sent(effect.step, effect.direction, self.sagas.met[after].steps[effect.step].generation)
-            for effect in moved.effects
-            if isinstance(effect, IssueCommand)
+            Sent(effect.step, effect.direction) for effect in moved.effects if isinstance(effect, IssueCommand)
         )
-        change = Change(number, happening, after, moved.effects, tuple(self._oracle.said), sent)
+        anew = self._anew(self.sagas.met[number], moved.saga) if number >= 0 and happening.by_operator else ()
+        change = Change(number, happening, after, moved.effects, tuple(self._oracle.said), sent, anew)
         if number >= 0:
             before = self.sagas.met[number]
             self.arrows.add((before.status, type(happening.event).__name__, moved.saga.status))
@@ -150,6 +153,11 @@ class Machine:
             if sentence is not None:
                 raise Refuted(sentence, change)
         return change
+
+    @staticmethod
+    def _anew(before: Saga, after: Saga) -> tuple[int, ...]:
+        pairs = enumerate(zip(before.steps, after.steps, strict=True))
+        return tuple(position for position, (old, new) in pairs if new.generation > old.generation)
 
     def _try_misfits(self, number: int) -> None:
         """Try what must change nothing: once for each status and facing of the saga and each state of a step."""

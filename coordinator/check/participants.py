@@ -44,12 +44,11 @@ DUTIFUL = Duties()
 
 
 class Participant(NamedTuple):
-    """What was sent to one step's participant, and what became of it; `generation` is that of its newest action."""
+    """What was sent to one step's participant in the present generation, and what became of it."""
 
     asked: bool = False
     undo_asked: bool = False
     fate: Fate = Fate.OPEN
-    generation: int = 1
 
     @property
     def may_have_effect(self) -> bool:

@@ -226,14 +226,19 @@ def may_undo(definition: SagaDefinition, everyone: Everyone, position: int) -> B
 
 
 def may_act(definition: SagaDefinition, saga: Saga, everyone: Everyone, position: int) -> Broken:
-    """A step is asked when what comes before it is really done, and asked anew when it surely was not done."""
+    """A step is asked when what comes before it is really done."""
     name, stage = definition.steps[position].name, definition.stage_of[position]
     for earlier, step in enumerate(definition.steps[:position]):
         done = saga.steps[earlier].outcome is Outcome.SKIPPED or step.external or everyone[earlier].fate is Fate.DONE
         if definition.stage_of[earlier] < stage and not done:
             return f"{name} was asked although {step.name} is not done"
-    if saga.steps[position].generation != everyone[position].generation and everyone[position].may_have_effect:
-        return f"{name} was asked anew although its earlier command may have run"
+    return None
+
+
+def may_ask_anew(definition: SagaDefinition, everyone: Everyone, position: int) -> Broken:
+    """A step gets another generation when the one before surely did nothing."""
+    if everyone[position].may_have_effect:
+        return f"{definition.steps[position].name} was asked anew although its earlier command may have run"
     return None
 
 

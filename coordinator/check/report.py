@@ -20,7 +20,7 @@ BOUNDS = (
     "conditions and payloads are choices (yes, no, broken), not the functions of the definition",
     "participants remember their final answers and leave tombstones",
     "operators may do anything as often as they like, say the truth, and leave out one step at most",
-    "flow control holds nothing back; how long anything takes is not counted",
+    "flow control holds back everything or nothing; how long anything takes is not counted",
     "what changes nothing is tried once for each state of its step and each status of the saga",
 )
 

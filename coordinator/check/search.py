@@ -112,15 +112,16 @@ class Search:
 
     def _sent(self, change: Change, everyone: tuple[int, ...]) -> tuple[int, ...]:
         """What is known when the commands of a change are on their way; raises Refuted when they must not be."""
+        for position in change.anew:
+            sentence = promises.may_ask_anew(self._definition, self._known(everyone), position)
+            if sentence is not None:
+                raise Refuted(sentence, change)
+            everyone = _with(everyone, position, self._number_of(Participant()))
         for sent in change.sent:
             self._check_sent(change, everyone, sent)
             one = self._participants[everyone[sent.position]]
-            if sent.direction is Direction.COMPENSATION:
-                after = one._replace(undo_asked=True)
-            elif sent.generation != one.generation:
-                after = Participant(asked=True, generation=sent.generation)
-            else:
-                after = one._replace(asked=True)
+            undo = sent.direction is Direction.COMPENSATION
+            after = one._replace(undo_asked=True) if undo else one._replace(asked=True)
             if after != one:
                 everyone = _with(everyone, sent.position, self._number_of(after))
         return everyone

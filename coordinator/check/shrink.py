@@ -60,7 +60,7 @@ def _condition(name: str, oracle: Oracle) -> Callable[[Any, Any], bool]:
 
 
 def _payload(name: str, oracle: Oracle) -> Callable[[Any, Any], dict[str, Any]]:
-    answers = (f"the payload of {name} is built", f"the payload of {name} lacks a field")
+    answers = ("", f"the payload of {name} lacks a field")
 
     def choose(_input: Any, _results: Any) -> dict[str, Any]:
         if oracle.choose(answers):

@@ -15,7 +15,7 @@ from coordinator.check.participants import DUTIFUL, Duties
 from coordinator.check.search import Search
 from coordinator.saga import machine, moves, rules, verbs
 from coordinator.saga.definition import SagaDefinition, external, hours, parallel
-from coordinator.saga.effects import Decision, IncidentReason, Moved, OpenIncident
+from coordinator.saga.effects import Decision, IncidentReason, Moved, OpenIncident, Stayed, Verdict
 from coordinator.saga.events import (
     BackoffElapsed,
     CompensateRequested,
@@ -155,6 +155,13 @@ def test_a_retry_under_another_name_is_caught(monkeypatch: Patch) -> None:
 
     monkeypatch.setattr(rules, "reissue_action", renamed)
     assert refuted(definition) == "a generation was raised, and no operator did it"
+
+
+def test_a_held_step_that_is_forgotten_is_caught(monkeypatch: Patch) -> None:
+    """What flow control held back is asked again when its participant takes new actions."""
+    definition = sound(plain(1))
+    monkeypatch.setattr(rules, "_release", lambda _c: Stayed(Verdict.STALE, "forgotten"))
+    assert refuted(definition) == "the saga hangs when nobody answers"
 
 
 # ---------------------------------------------------------------- the pivot
@@ -319,6 +326,21 @@ def test_resuming_the_wrong_way_is_caught(monkeypatch: Patch) -> None:
     definition = sound(plain(2))
     monkeypatch.setattr(verbs, "_go_on", verbs._go_on_forward)
     assert refuted(definition) == "a forward command was sent on the way back"
+
+
+def test_asking_anew_what_may_have_run_is_caught(monkeypatch: Patch) -> None:
+    """Only what surely did nothing runs again under another command id."""
+    definition = sound(PIVOTED)
+    honest = verbs._go_on_forward
+
+    def anew(c: moves.Context, steps: moves.Steps) -> Moved:
+        pretended = tuple(
+            replace(one, outcome=Outcome.FAILED) if one.outcome is Outcome.UNKNOWN else one for one in steps
+        )
+        return honest(c, pretended)
+
+    monkeypatch.setattr(verbs, "_go_on_forward", anew)
+    assert refuted(definition) == "p was asked anew although its earlier command may have run"
 
 
 def test_a_dead_end_is_caught(monkeypatch: Patch) -> None:
