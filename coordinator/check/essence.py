@@ -11,7 +11,7 @@ import msgspec
 
 from coordinator.saga.model import Facing, Outcome, Saga, SagaStatus, StepState, Undo, UndoEffect
 
-SOME_MS = 1
+SOME_MS, FAR_MS = 1, 10**15
 _OPEN_OUTCOMES = (Outcome.ISSUED, Outcome.BACKING_OFF)
 _OPEN_UNDOS = (Undo.ISSUED, Undo.BACKING_OFF, Undo.DEAD_LETTERED)
 _DONE = (Outcome.COMPLETED, Outcome.SKIPPED)
@@ -111,7 +111,7 @@ def _from(key: _Key) -> StepState:
         UndoEffect.UNDONE if said else None,
         late,
         redrives,
-        SOME_MS if limited else None,
+        FAR_MS if limited else None,
         _EMPTY if given else msgspec.UNSET,
         asked,
     )

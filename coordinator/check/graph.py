@@ -12,14 +12,14 @@ Lead = Mapping[int, Sequence[int]]
 def hangs(sagas: Sequence[Saga], timers: Lead) -> int | None:
     """When nobody answers, timers alone bring every saga to rest: find one that they do not, or None.
 
-    A saga hangs where no timer runs, and where timers lead round in a circle.
+    A saga hangs where no timer runs, and where timers lead round in a circle; `timers` knows every saga there is.
     """
     left = {number: len(following) for number, following in timers.items()}
     leads_back: dict[int, list[int]] = {}
     for number, following in timers.items():
         for after in following:
             leads_back.setdefault(after, []).append(number)
-    waiting = [number for number, saga in enumerate(sagas) if saga.status in RESTING]
+    waiting = [number for number in timers if sagas[number].status in RESTING]
     rest = set(waiting)
     while waiting:
         for number in leads_back.get(waiting.pop(), ()):
@@ -27,7 +27,7 @@ def hangs(sagas: Sequence[Saga], timers: Lead) -> int | None:
             if left[number] == 0:
                 rest.add(number)
                 waiting.append(number)
-    return next((number for number in range(len(sagas)) if number not in rest), None)
+    return next((number for number in timers if number not in rest), None)
 
 
 def reaching(ends: Iterable[int], *leads_back: Lead) -> set[int]:

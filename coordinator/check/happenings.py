@@ -81,12 +81,13 @@ class Replies:
         made = self._made.get(key)
         if made is None:
             step = self._definition.steps[position]
-            event = _reply(step, said, state.generation, attempt)
+            event = make_reply(step, said, state.generation, attempt)
             made = self._made[key] = Happening(f"reply {step.name} {said.value}", event, position)
         return made
 
 
-def _reply(step: Step, said: Said, generation: int, attempt: int) -> Event:
+def make_reply(step: Step, said: Said, generation: int, attempt: int) -> Event:
+    """A participant's answer to an attempt."""
     direction = Direction.COMPENSATION if said in UNDO_SAYS else Direction.ACTION
     named = (command_id(SAGA_ID, generation, step.name, direction), step.name, step.participant, attempt)
     match said:
@@ -152,7 +153,7 @@ class Verbs:
             for resolution in Resolution
         ]
         self._others = [
-            Happening(f"retry {step.name} payload={{}} by={BY}", RetryRequested(BY, WHY, step.name, _EMPTY), position)
+            (Happening(f"retry {step.name} payload={{}} by={BY}", RetryRequested(BY, WHY, step.name, _EMPTY)), position)
             for position, step in enumerate(definition.steps)
             if step.payload is not None
         ]
@@ -166,7 +167,15 @@ class Verbs:
         if (status, SkipRequested) in TRANSITIONS and not any(_is_left_out(state) for state in saga.steps):
             yield from self._skips
         if (status, RetryRequested) in TRANSITIONS:
-            yield from (one for one in self._others if saga.steps[one.about].outcome is Outcome.FAILED)
+            yield from (one for one, position in self._others if self._may_change_payload(saga, position))
+
+    def _may_change_payload(self, saga: Saga, position: int) -> bool:
+        """A payload is changed where it was refused, and where it cannot be built."""
+        outcome, stage = saga.steps[position].outcome, self._definition.stage_of[position]
+        if outcome is not Outcome.WAITING:
+            return outcome is Outcome.FAILED
+        earlier = saga.steps[: self._definition.stages[stage][0]]
+        return all(state.outcome in (Outcome.COMPLETED, Outcome.SKIPPED) for state in earlier)
 
 
 def _word(kind: type) -> str:

@@ -16,7 +16,7 @@ from coordinator.check.machine import Change, Machine, Refuted, Sent
 from coordinator.check.participants import DUTIFUL, Duties, Fate, Participant, Said
 from coordinator.saga.definition import SagaDefinition
 from coordinator.saga.events import Resolution, ResolveRequested
-from coordinator.saga.model import Direction, Facing, Outcome, SagaStatus, StepState, Undo
+from coordinator.saga.model import Direction, Facing, Outcome, Saga, SagaStatus, Undo
 
 World = tuple[int, tuple[int, ...]]  # the number of the saga's state, and for each step that of its participant's
 TELL_EVERY = 500  # worlds between two reports of progress
@@ -80,18 +80,21 @@ class Search:
         saga = self.machine.sagas.met[number]
         if saga.status is SagaStatus.ABANDONED:
             return  # anything may be left, and what comes late was tried for each state of a step
-        backward = saga.facing is Facing.BACKWARD
-        for position, (participant, state) in enumerate(zip(everyone, saga.steps, strict=True)):
-            if backward and (state.undo is Undo.OWED or self._will_be_undone(position, state)):
-                continue  # what it still says comes as late, and means the same, when its own undo is open
+        for position, participant in enumerate(everyone):
+            if self._speaks_later(saga, position):
+                continue
             for said, afterwards in self._answers[participant]:
                 for change in self.machine.on_reply(number, position, said):
                     yield change, self._sent(change, _with(everyone, position, afterwards))
 
-    def _will_be_undone(self, position: int, state: StepState) -> bool:
-        if state.undo is not Undo.NONE or state.outcome is not Outcome.UNKNOWN:
+    def _speaks_later(self, saga: Saga, position: int) -> bool:
+        """What a step to be undone still says comes as late, and means the same, when its own undo is open."""
+        if saga.facing is Facing.FORWARD:
             return False
-        return self._definition.steps[position].compensation is not None
+        state = saga.steps[position]
+        if state.undo is not Undo.NONE:
+            return state.undo is Undo.OWED
+        return state.outcome is Outcome.UNKNOWN and self._definition.steps[position].compensation is not None
 
     def _told_by_operator(self, change: Change, everyone: tuple[int, ...]) -> tuple[int, ...] | None:
         """Operators say the truth: what is known afterwards, None where the word contradicts what is known already."""
