@@ -78,7 +78,7 @@ def _profile(bench: Bench, site: Site, plan: stages.Plan, file: Path) -> None:
 
 def _plan(arguments: argparse.Namespace) -> stages.Plan:
     plan = stages.QUICK if arguments.quick else stages.Plan()
-    wanted = {"sagas": arguments.sagas, "runs": arguments.runs, "warm_up": arguments.warm_up}
+    wanted = {"sagas": arguments.sagas, "travel": arguments.sagas, "runs": arguments.runs, "warm_up": arguments.warm_up}
     return msgspec.structs.replace(plan, **{name: value for name, value in wanted.items() if value is not None})
 
 

@@ -1,4 +1,4 @@
-"""All four participants of the order saga in one process, in memory: `python -m benchmarks.lean_participant`.
+"""All participants of orders and trips in one process, in memory: `python -m benchmarks.lean_participant`.
 
 It answers every command as a participant would, over the same topics and with the same headers, but keeps nothing: no
 database, no duplicates, no tombstones. So it costs little, and a measurement shows what the coordinator can do rather
@@ -34,7 +34,10 @@ RESULTS: dict[str, dict[str, object]] = {
     "inventory": {"reservation_id": "reservation-0123456789"},
     "payment": {"payment_id": "payment-0123456789", "amount_cents": 12_999},
     "shipping": {"shipment_id": "shipment-0123456789"},
-    "notification": {"notice_id": "notice-0123456789"},
+    "notification": {"notice_id": "notice-0123456789", "mail_id": "mail-0123456789"},
+    "hotel": {"room_booking_id": "room-0123456789", "price_cents": 36_000},
+    "flight": {"ticket_id": "ticket-0123456789", "price_cents": 36_000},
+    "car": {"rental_id": "rental-0123456789", "price_cents": 14_000},
 }
 LAST_STEP = "send_confirmation"
 FAILING = b'"order_id":"fail-'

@@ -22,12 +22,14 @@ from coordinator.wire.messages import StartRequested
 from coordinator.wire.strict_json import encode
 
 DEFINITION = "OrderFulfillment"
+TRIPS = "TravelBooking"
 STARTS_PER_BATCH = 25
 BATCH_BYTES = 256 * 1024
 POLL_S = 0.025
 STALL_S = 60.0
 WINDOW = 4_000  # sagas in flight
 TRANSITIONS_COMPLETED = 5  # the start and four replies: as many records, versions and log entries
+TRANSITIONS_TRAVELLED = 6  # the start of three bookings, three replies, payment and itinerary
 TRANSITIONS_FAILED = 8  # the start, three successes, one failure and three acknowledged compensations
 
 # Every record with a verdict moves this sum in the statement that wrote its effects: a fresh, cheap and true progress.
@@ -44,6 +46,7 @@ class Sagas(msgspec.Struct, frozen=True):
     prefix: str
     transitions: int
     status: str
+    definition: str = DEFINITION
 
     @classmethod
     def completing(cls, count: int) -> Sagas:
@@ -55,9 +58,16 @@ class Sagas(msgspec.Struct, frozen=True):
         """Sagas of which step 4 fails, so that three steps are undone."""
         return cls(count, _new_prefix("fail"), TRANSITIONS_FAILED, "failed")
 
-    def orders(self) -> Iterator[dict[str, object]]:
-        """Their inputs, in the order of their business keys."""
-        return (order(f"{self.prefix}{number:09d}") for number in range(self.count))
+    @classmethod
+    def travelling(cls, count: int) -> Sagas:
+        """Trips that everybody takes: a group of three, a condition that says no, the pivot, the itinerary."""
+        return cls(count, _new_prefix("trip"), TRANSITIONS_TRAVELLED, "completed", TRIPS)
+
+    def inputs(self) -> Iterator[tuple[str, dict[str, object]]]:
+        """Their business keys and inputs, in the order of the keys."""
+        make = trip if self.definition == TRIPS else order
+        keys = (f"{self.prefix}{number:09d}" for number in range(self.count))
+        return ((key, make(key)) for key in keys)
 
 
 def order(order_id: str) -> dict[str, object]:
@@ -71,6 +81,20 @@ def order(order_id: str) -> dict[str, object]:
         "currency": "EUR",
         "card": {"token": "tok_visa"},
         "address": {"country": "DE", "city": "Berlin", "street": "Linienstrasse 7"},
+    }
+
+
+def trip(booking_id: str) -> dict[str, object]:
+    """A trip of about 400 bytes."""
+    return {
+        "booking_id": booking_id,
+        "traveller": "Some Body",
+        "traveller_email": "somebody@example.org",
+        "stay": {"hotel": "hotel-central", "room": "double", "check_in": "2031-05-02", "nights": 3},
+        "passage": {"flight": "SG100", "seats": 2},
+        "drive": {"station": "lisbon-airport", "car_class": "compact", "pick_up": "2031-05-02", "days": 4},
+        "currency": "EUR",
+        "card": {"token": "tok_visa"},
     }
 
 
@@ -121,15 +145,14 @@ class Driver:
     def prepare(self, sagas: Sagas) -> None:
         """Build the start requests of a run, spread over the partitions."""
         now_ms = int(time.time() * 1000)
-        orders = sagas.orders()
+        inputs = sagas.inputs()
         for number in itertools.count():
-            chosen = list(itertools.islice(orders, STARTS_PER_BATCH))
+            chosen = list(itertools.islice(inputs, STARTS_PER_BATCH))
             if not chosen:
                 break
             builder = BatchBuilder(BATCH_BYTES, 0)
-            for one in chosen:
-                key = str(one["order_id"])
-                value = encode(StartRequested(definition=DEFINITION, input=one))
+            for key, one in chosen:
+                value = encode(StartRequested(definition=sagas.definition, input=one))
                 headers = message_headers(StartRequested.ce_type, key, "bench", None, now_ms)
                 assert builder.append(timestamp=now_ms, key=key.encode(), value=value, headers=headers)
             builder.close()
@@ -188,7 +211,7 @@ async def verify(connection: asyncpg.Connection[asyncpg.Record], sagas: Sagas) -
         )
         SELECT status, version, logged, count(*) AS count FROM run GROUP BY 1, 2, 3
         """,
-        DEFINITION,
+        sagas.definition,
         sagas.prefix,
     )
     found = {(row["status"], row["version"], row["logged"]): row["count"] for row in rows}
@@ -220,7 +243,7 @@ async def time_whole_sagas(bench: Bench, site: Site, count: int, per_second: flo
     client = await _Client.open(bench.port)
     started = asyncio.get_running_loop().time()
     tasks = []
-    for number, one in enumerate(sagas.orders()):
+    for number, (_, one) in enumerate(sagas.inputs()):
         await asyncio.sleep(max(0.0, started + number / per_second - asyncio.get_running_loop().time()))
         tasks.append(asyncio.create_task(_time_one(client, watcher, one, result)))
     await asyncio.gather(*tasks)

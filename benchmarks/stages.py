@@ -28,6 +28,7 @@ class Plan(msgspec.Struct, frozen=True):
     warm_up: int = 60_000
     sagas: int = 50_000
     failing: int = 30_000
+    travel: int = 20_000
     naive_1: int = 600  # about 10 seconds a run
     naive_8: int = 1_250
     latency: int = 800
@@ -42,6 +43,7 @@ QUICK = Plan(
     warm_up=10_000,
     sagas=20_000,
     failing=5_000,
+    travel=10_000,
     naive_1=300,
     naive_8=1_000,
     latency=200,
@@ -90,6 +92,28 @@ def failing(bench: Bench, site: Site, plan: Plan) -> Figures:
     return {
         "failing_sagas_per_second": round(_typical(runs).sagas_per_second),
         "failing_sagas_per_second_range": _range(runs),
+    }
+
+
+def travel(bench: Bench, site: Site, plan: Plan) -> Figures:
+    """A group, a condition and built payloads: a trip per command against an order per command, run by turns."""
+    orders, trips = [], []
+    for _ in range(plan.runs):
+        one = [load.Sagas.completing(plan.travel)]
+        orders += asyncio.run(measure_runs(bench, site, "orders", one))
+        one = [load.Sagas.travelling(plan.travel)]
+        trips += asyncio.run(measure_runs(bench, site, "trips", one))
+    per_command = [
+        measure.median(1 / (run.sagas_per_second * commands) for run in runs)
+        for runs, commands in ((orders, 4), (trips, 5))
+    ]
+    typical = _typical(trips)
+    return {
+        "trips_per_second": round(typical.sagas_per_second),
+        "trips_per_second_range": _range(trips),
+        "trip_cpu_us": {name: round(us) for name, us in typical.cpu_us.items()},
+        "trip_statements": round(typical.statements),
+        "ratio_trip_per_command": round(per_command[1] / per_command[0], 3),
     }
 
 
@@ -229,6 +253,7 @@ def naive(bench: Bench, site: Site, plan: Plan) -> Figures:
 STAGES: dict[str, Callable[[Bench, Site, Plan], Figures]] = {
     "throughput": throughput,
     "failing": failing,
+    "travel": travel,
     "in_flight": in_flight,
     "naive": naive,
     "latency": latency,

@@ -14,19 +14,24 @@ import structlog
 import typer
 import uvloop
 
+from coordinator import cli_definitions
 from coordinator.bootstrap import Coordinator, Role, security, topic_specs
 from coordinator.check import report as checking
 from coordinator.definitions import load_definitions
 from coordinator.engine.registry import Registry
-from coordinator.errors import ConfigurationError, SagaError, Unavailable
+from coordinator.errors import ConfigurationError, DefinitionError, SagaError, Unavailable
 from coordinator.kafka.topics import ensure_topics
 from coordinator.observability import logs
 from coordinator.saga.definition import SagaDefinition
+from coordinator.services.catalogue import definition_lines, list_definitions
 from coordinator.settings import Settings, read_settings
 from coordinator.store.migrations import migrate as run_migrations
+from coordinator.store.reads import DefinitionUse, SagaReads
+from coordinator.store.replicas import LIVE_S
 
 log = structlog.get_logger()
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="A saga coordinator over Kafka and Postgres.")
+app.add_typer(cli_definitions.app, name="definitions")
 
 REFUTED, WRONG_SETTING, FAILED = 1, 2, 3
 PATIENCE_TRIES, PATIENCE_S = 15, 2.0
@@ -55,14 +60,11 @@ def topics() -> None:
     _run(lambda settings: _patiently(lambda: _topics(settings)))
 
 
-@app.command()
-def definitions() -> None:
-    """List the saga definitions with their steps."""
-    for definition in _definitions():
-        typer.echo(f"{definition.name} version {definition.version}")
-        for step in definition.steps:
-            undo = step.compensation or "-"
-            typer.echo(f"  {step.name:24} {step.participant:14} {step.action:24} {undo:24} {step.timeout}")
+@cli_definitions.app.callback(invoke_without_command=True)
+def definitions(context: typer.Context) -> None:
+    """List the versions of all definitions, and how many sagas run on each."""
+    if context.invoked_subcommand is None:
+        _run(_list_definitions)
 
 
 @app.command()
@@ -125,11 +127,25 @@ async def _serve(settings: Settings, role: Role) -> None:
 
 
 async def _topics(settings: Settings) -> None:
-    registry = Registry(load_definitions(settings.definitions))
+    registry = Registry(load_definitions(settings.definitions, settings.participants))
     specs = topic_specs(settings, registry.participants)
     counts = await ensure_topics(settings.kafka.bootstrap_servers, specs, security=security(settings))
     for name, count in sorted(counts.items()):
         typer.echo(f"{name}: {count} partitions")
+
+
+async def _list_definitions(settings: Settings) -> None:
+    registry = Registry(load_definitions(settings.definitions, settings.participants))
+    reads = SagaReads(settings.database.url.get_secret_value(), 1)
+    uses: list[DefinitionUse] = []
+    try:
+        uses = await reads.definitions(LIVE_S)
+    except Unavailable as error:
+        sys.stderr.write(f"saga: no counts: {error}\n")
+    finally:
+        await reads.stop()
+    for line in definition_lines(list_definitions(registry, uses)):
+        typer.echo(line)
 
 
 def _settings() -> Settings:
@@ -141,9 +157,10 @@ def _settings() -> Settings:
 
 
 def _definitions() -> tuple[SagaDefinition, ...]:
+    settings = _settings()
     try:
-        return load_definitions(_settings().definitions)
-    except ConfigurationError as error:
+        return load_definitions(settings.definitions, settings.participants)
+    except SagaError as error:
         _end(error, WRONG_SETTING)
         raise
 
@@ -155,7 +172,7 @@ def _run(action: Any) -> None:
     try:
         work: Coroutine[Any, Any, None] = action(settings)
         uvloop.run(work)
-    except ConfigurationError as error:
+    except (ConfigurationError, DefinitionError) as error:
         _end(error, WRONG_SETTING)
     except SagaError as error:
         _end(error, FAILED)

@@ -103,6 +103,17 @@ class EventsSettings(BaseModel):
     enabled: bool = True
 
 
+class RecoverySettings(BaseModel):
+    """How often, and when, dead letters are sent again by themselves."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    tries: Annotated[int, Field(ge=0, le=100)] = 5
+    base_seconds: Annotated[float, Field(ge=0.01, le=3600)] = 10.0
+    factor: Annotated[float, Field(ge=1, le=10)] = 2.0
+    cap_seconds: Annotated[float, Field(ge=0.01, le=24 * 3600)] = 600.0
+
+
 class LogSettings(BaseModel):
     """What the process writes to standard error."""
 
@@ -119,6 +130,7 @@ class Settings(BaseSettings):
 
     topic_prefix: Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,100}$")] = "saga."
     definitions: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*(:[A-Za-z_]\w*)?$")] = "sagas:definitions"
+    participants: Annotated[str, Field(pattern=r"^([a-z][a-z0-9-]{0,62}(,[a-z][a-z0-9-]{0,62})*)?$")] = ""
     instance: Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,100}$")] = Field(
         default_factory=lambda: socket.gethostname()[:100] or "coordinator"
     )
@@ -126,6 +138,7 @@ class Settings(BaseSettings):
     database: DatabaseSettings = DatabaseSettings()
     api: ApiSettings = ApiSettings()
     events: EventsSettings = EventsSettings()
+    recovery: RecoverySettings = RecoverySettings()
     log: LogSettings = LogSettings()
 
 

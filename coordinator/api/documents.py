@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from coordinator.api.health import Readiness
 from coordinator.api.problems import MEDIA_TYPE, Problem
 from coordinator.saga.model import SagaStatus
+from coordinator.services.catalogue import DefinitionView
 from coordinator.services.views import SagaDetail
 from coordinator.store.reads import LogEntry, SagaSummary
 
@@ -33,6 +34,22 @@ class StartBody(_Body):
     definition: Annotated[str, Field(min_length=1, max_length=63, examples=["OrderFulfillment"])]
     version: Annotated[int | None, Field(ge=1, le=32_767, description="The newest, when left out.")] = None
     input: Annotated[dict[str, Any], Field(description="At most 64 KiB; it holds the business key.")]
+    start_at: Annotated[
+        str | None, Field(max_length=40, description="RFC 3339; the saga is scheduled for this moment.")
+    ] = None
+
+
+class CompleteStepBody(_Body):
+    """What came of an external step; the result must fit the step's model."""
+
+    result: Annotated[dict[str, Any], Field(description="At most 128 KiB.")] = {}
+
+
+class FailStepBody(_Body):
+    """Why an external step is refused."""
+
+    code: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[ -~]+$", examples=["too_dear"])]
+    message: Annotated[str, Field(max_length=2000)] = ""
 
 
 class BulkBody(_Body):
@@ -78,7 +95,13 @@ class LogPage(msgspec.Struct, frozen=True):
     next_after: int | None
 
 
-_ANSWERS = (SagaSummary, SagaDetail, BulkAnswer, SagaPage, LogPage, Problem, Readiness)
+class DefinitionList(msgspec.Struct, frozen=True):
+    """Every version of every definition, by name."""
+
+    definitions: list[DefinitionView]
+
+
+_ANSWERS = (SagaSummary, SagaDetail, BulkAnswer, SagaPage, LogPage, DefinitionList, Problem, Readiness)
 _ORDER = {
     "definition": "OrderFulfillment",
     "input": {
@@ -102,7 +125,7 @@ def document(app: FastAPI) -> dict[str, Any]:
         components = made.setdefault("components", {}).setdefault("schemas", {})
         components.clear()  # nothing but what is really read and written
         components.update(shapes)
-        for model in (StartBody, BulkBody, RetryBody):
+        for model in (StartBody, BulkBody, RetryBody, CompleteStepBody, FailStepBody):
             components[model.__name__] = model.model_json_schema(ref_template=_REF.replace("{name}", "{model}"))
         components["BulkBody"]["properties"]["sagas"]["items"] = {"$ref": _REF.format(name="StartBody")}
         app.openapi_schema = made
@@ -150,6 +173,12 @@ _SAGA_ID = {
     "required": True,
     "schema": {"type": "string", "format": "uuid"},
 }
+_STEP = {
+    "name": "step",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string", "pattern": "^[a-z][a-z0-9_]{0,62}$"},
+}
 _KEY = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -172,7 +201,10 @@ START = _route(
         201: ("The saga has begun", "SagaSummary"),
         200: ("The same request began this saga before", "SagaSummary"),
     },
-    {**_BODY_PROBLEMS, 409: "The business key belongs to a saga with another input"},
+    {
+        **_BODY_PROBLEMS,
+        409: "The business key belongs to a saga with another input; or not every replica knows the version yet",
+    },
     body="StartBody",
     example=_ORDER,
     parameters=[_KEY],
@@ -219,6 +251,11 @@ LIST = _route(
         _in_query("cursor", "`next_cursor` of the page before.", {"type": "string"}),
     ],
 )
+DEFINITIONS = _route(
+    "The versions of all definitions, and how many sagas run on each",
+    {200: ("All that are loaded here or were ever registered", "DefinitionList")},
+    {422: "A parameter is wrong"},
+)
 RETRY = _route(
     "Let a suspended saga go on",
     {202: ("It goes on; this is how it stands", "SagaSummary")},
@@ -241,4 +278,25 @@ RETRY = _route(
             "schema": {"type": "string"},
         },
     ],
+)
+_ANSWER_PROBLEMS = {
+    **_BODY_PROBLEMS,
+    404: "There is no such saga",
+    409: "The step does not wait for an answer from outside; nothing has changed",
+}
+COMPLETE_STEP = _route(
+    "Complete an external step",
+    {202: ("The answer is taken; this is how the saga stands", "SagaSummary")},
+    _ANSWER_PROBLEMS,
+    body="CompleteStepBody",
+    example={"result": {"approved_by": "anna"}},
+    parameters=[_SAGA_ID, _STEP, _KEY],
+)
+FAIL_STEP = _route(
+    "Refuse an external step",
+    {202: ("The answer is taken; this is how the saga stands", "SagaSummary")},
+    _ANSWER_PROBLEMS,
+    body="FailStepBody",
+    example={"code": "too_dear", "message": "beyond what the company pays"},
+    parameters=[_SAGA_ID, _STEP, _KEY],
 )

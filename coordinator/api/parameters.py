@@ -22,6 +22,7 @@ _STATUSES = frozenset(status.value for status in SagaStatus)
 _SAGA_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
 _NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
 _NAME = re.compile(r"[A-Z][A-Za-z0-9]{0,62}", re.ASCII)
+_STEP = re.compile(r"[a-z][a-z0-9_]{0,62}", re.ASCII)
 _ETAG = re.compile(r'"([1-9][0-9]{0,8})"', re.ASCII)
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
 
@@ -106,6 +107,25 @@ def saga_id(request: Request) -> str:
     if not _SAGA_ID.fullmatch(text):
         raise NotFound("there is no saga with this id")
     return text
+
+
+def step_name(request: Request) -> str:
+    """The step of the path; what cannot be one is not found."""
+    text: str = request.path_params["step"]
+    if not _STEP.fullmatch(text):
+        raise NotFound("there is no step of this name")
+    return text
+
+
+def moment_ms(text: str, pointer: str) -> int:
+    """An RFC 3339 moment of a body, with its zone."""
+    try:
+        moment = parse_ms(text)
+    except ValueError as error:
+        raise invalid(Fault(str(error), pointer)) from None
+    if not EARLIEST_MS <= moment < LATEST_MS:
+        raise invalid(Fault("must lie in the years 2000 to 2099", pointer))
+    return moment
 
 
 def version_condition(request: Request) -> int | None:

@@ -10,15 +10,17 @@ from starlette.responses import Response
 
 from coordinator.api import cursors, documents, parameters
 from coordinator.api.bodies import Limits, fit, read_object
-from coordinator.api.documents import BulkBody, RetryBody, StartBody
+from coordinator.api.documents import BulkBody, CompleteStepBody, FailStepBody, RetryBody, StartBody
 from coordinator.api.middleware import request_id_of
 from coordinator.api.parameters import Query
 from coordinator.api.problems import Fault, RequestRefused, body_of, problem_of
-from coordinator.engine.registry import Registry
+from coordinator.engine.registry import RESULT_BYTES_MAX, Registry
 from coordinator.errors import NotFound, SagaError
+from coordinator.saga.events import ExternalCompleted, ExternalFailed, Failure
 from coordinator.services.sagas import SagaService, Started, StartRequest
 from coordinator.services.views import describe
 from coordinator.store.reads import ListFilter, SagaReads
+from coordinator.wire.strict_json import encode
 
 ACTOR = "anonymous"  # until requests are authenticated
 LIST_MAX = 200
@@ -38,6 +40,8 @@ def add_saga_routes(app: FastAPI, service: SagaService, reads: SagaReads, regist
     app.get("/v1/sagas/{saga_id}", **documents.GET)(routes.get)
     app.get("/v1/sagas/{saga_id}/log", **documents.LOG)(routes.log)
     app.post("/v1/sagas/{saga_id}/retry", **documents.RETRY)(routes.retry)
+    app.post("/v1/sagas/{saga_id}/steps/{step}/complete", **documents.COMPLETE_STEP)(routes.complete_step)
+    app.post("/v1/sagas/{saga_id}/steps/{step}/fail", **documents.FAIL_STEP)(routes.fail_step)
 
 
 class _SagaRoutes:
@@ -52,7 +56,7 @@ class _SagaRoutes:
         Query(request)
         parameters.check_idempotency_key(request)
         body = fit(StartBody, await self._body(request))
-        wanted = StartRequest(body.definition, body.version, body.input, parameters.traceparent(request))
+        wanted = _request(body, parameters.traceparent(request))
         started = await self._service.start(wanted)
         headers = {"location": f"/v1/sagas/{started.saga.id}", "etag": _etag(started.saga.version)}
         if not started.created:
@@ -138,6 +142,28 @@ class _SagaRoutes:
         saga = await self._service.retry(saga_id, expected, ACTOR, body.reason.strip())
         return _json(saga, 202, {"etag": _etag(saga.version)})
 
+    async def complete_step(self, request: Request) -> Response:
+        """Complete an external step: somebody outside has done it."""
+        saga_id, step = parameters.saga_id(request), parameters.step_name(request)
+        Query(request)
+        parameters.check_idempotency_key(request)
+        body = fit(CompleteStepBody, await self._body(request))
+        raw = encode(body.result)
+        if len(raw) > RESULT_BYTES_MAX:
+            detail = f"the result has {len(raw)} bytes as JSON; at most {RESULT_BYTES_MAX} are taken"
+            raise RequestRefused(422, "invalid-input", detail, [Fault(detail, "/result")])
+        saga = await self._service.answer(saga_id, ExternalCompleted(step, ACTOR, msgspec.Raw(raw)))
+        return _json(saga, 202, {"etag": _etag(saga.version)})
+
+    async def fail_step(self, request: Request) -> Response:
+        """Refuse an external step: somebody outside says no, and that is final."""
+        saga_id, step = parameters.saga_id(request), parameters.step_name(request)
+        Query(request)
+        parameters.check_idempotency_key(request)
+        body = fit(FailStepBody, await self._body(request))
+        saga = await self._service.answer(saga_id, ExternalFailed(step, ACTOR, Failure(body.code, body.message)))
+        return _json(saga, 202, {"etag": _etag(saga.version)})
+
     async def _body(self, request: Request) -> dict[str, Any]:
         return await read_object(request, self._limits.body_bytes_max, self._limits.body_timeout_seconds)
 
@@ -151,7 +177,15 @@ def _wanted(item: Any, place: int, traceparent: str | None) -> StartRequest | Sa
         body = fit(StartBody, item, prefix)
     except RequestRefused as refused:
         return refused
-    return StartRequest(body.definition, body.version, body.input, traceparent)
+    try:
+        return _request(body, traceparent, prefix)
+    except RequestRefused as refused:
+        return refused
+
+
+def _request(body: StartBody, traceparent: str | None, prefix: str = "") -> StartRequest:
+    start_at_ms = None if body.start_at is None else parameters.moment_ms(body.start_at, f"{prefix}/start_at")
+    return StartRequest(body.definition, body.version, body.input, traceparent, start_at_ms)
 
 
 def _item(answer: Started | SagaError, place: int, request_id: str) -> dict[str, Any]:

@@ -6,7 +6,14 @@ from collections.abc import Iterator, Sequence
 
 from coordinator.check.machine import Change
 from coordinator.saga.definition import SagaDefinition, Step
-from coordinator.saga.effects import DeadLetterCommand, Effect, IssueCommand, OpenIncident, ResolveIncidents
+from coordinator.saga.effects import (
+    CloseLetter,
+    DeadLetterCommand,
+    Effect,
+    IssueCommand,
+    OpenIncident,
+    ResolveIncidents,
+)
 from coordinator.saga.model import Direction, Saga, StepState
 
 INDENT = "    "
@@ -56,6 +63,8 @@ def _effect(definition: SagaDefinition, effect: Effect) -> str:
             return f"send {_command(step, direction)} to {step.participant}, attempt {attempt}"
         case DeadLetterCommand(position, direction, reason):
             return f"dead letter {_command(definition.steps[position], direction)}: {reason}"
+        case CloseLetter(position, direction):
+            return f"letter closed {_command(definition.steps[position], direction)}"
         case OpenIncident(reason, position, detail):
             where = "" if position is None else f" at {definition.steps[position].name}"
             return f"incident {reason.value}{where}: {detail}"

@@ -11,6 +11,7 @@ import structlog
 from coordinator.engine.cache import ActiveSaga, SagaCache, from_row
 from coordinator.engine.clock import DatabaseClock, new_saga_id
 from coordinator.engine.draft import Draft
+from coordinator.engine.letters import KEPT_ALWAYS, RECOVERY, TRANSIENT, dead_record, reference_of
 from coordinator.engine.messages import CommandBuilder, refusal_id
 from coordinator.engine.ownership import Ownership
 from coordinator.engine.ports import Chance, Clock, Store
@@ -20,13 +21,14 @@ from coordinator.engine.reading import (
     ReplyArrival,
     StartArrival,
     TouchArrival,
-    dead_record,
     event_of,
 )
-from coordinator.engine.registry import Registry
+from coordinator.engine.registry import Registry, check_start_at
 from coordinator.engine.topology import Topology
+from coordinator.errors import InvalidInput
 from coordinator.kafka.records import Outgoing
 from coordinator.saga import machine
+from coordinator.saga.definition import Retry
 from coordinator.saga.effects import Moved, Verdict
 from coordinator.store.batch import Token
 from coordinator.wire.cloudevents import event_headers
@@ -68,6 +70,7 @@ class Decider:
         now: DatabaseClock,
         chance: Chance,
         ownership: Ownership,
+        recovery: Retry = RECOVERY,
     ) -> None:
         self.store = store
         self.cache = cache
@@ -78,6 +81,7 @@ class Decider:
         self.now = now
         self.chance = chance
         self.ownership = ownership
+        self.recovery = recovery
         self._sampled_at = -SAMPLE_EVERY_S
 
     async def decide(self, arrivals: Sequence[Arrival]) -> Decided:
@@ -222,13 +226,20 @@ class _Judge:
     def _start(self, arrival: StartArrival) -> tuple[Verdict, str]:
         key = (arrival.definition.name, arrival.business_key)
         winner = self._taken.get(key)
+        if arrival.start_at_ms is not None:
+            try:
+                check_start_at(arrival.start_at_ms, self._now_ms)
+            except InvalidInput as error:
+                return self._set_aside(arrival, "schema", f"{error.pointer[1:]}: {error}"), "schema"
         if winner is not None:
             if winner[1] == arrival.input_hash:
                 return Verdict.DUPLICATE, "started"
             self._refuse_start(arrival, winner[0])
             return Verdict.STALE, "business_key_taken"
         saga_id = new_saga_id(self._now_ms, self._d.chance)
-        moved = machine.begin(arrival.definition, saga_id, now_ms=self._now_ms, input_=arrival.input)
+        moved = machine.begin(
+            arrival.definition, saga_id, now_ms=self._now_ms, input_=arrival.input, start_at_ms=arrival.start_at_ms
+        )
         active = ActiveSaga(
             moved.saga,
             arrival.definition,
@@ -263,6 +274,9 @@ class _Judge:
         self.draft.records.append(Outgoing(topology.events, partition, token.saga_id.encode(), body, headers, token))
 
     def _set_aside(self, arrival: Arrival, reason: str, detail: str) -> Verdict:
+        if reason in KEPT_ALWAYS or reference_of(arrival.record) is not None:
+            self._write_dead(arrival, reason, detail)
+            return Verdict.QUARANTINED
         kept = self._dead.get(arrival.part, 0)
         if kept >= DEAD_LETTERS_PER_BATCH:
             self._crowd.setdefault(arrival.part, []).append(arrival)
@@ -272,10 +286,12 @@ class _Judge:
         return Verdict.QUARANTINED
 
     def _write_dead(self, arrival: Arrival, reason: str, detail: str) -> None:
-        ownership = self._d.ownership
-        self.draft.batch.set_aside_record(
-            dead_record(arrival, reason, detail, ownership.cluster_id, self._d.topology.replies)
-        )
+        d = self._d
+        roll = d.chance.roll()
+        letter = dead_record(arrival, reason, detail, d.ownership.cluster_id, d.topology.replies, d.recovery, roll)
+        self.draft.batch.set_aside_record(letter)
+        if letter.letter_id is not None and letter.pause_ms is None and reason in TRANSIENT:
+            log.error("dead_letter_given_up", letter_id=letter.letter_id, tries=letter.try_, reason=reason, alert=True)
         log.warning(
             "record_set_aside",
             partition=arrival.part,

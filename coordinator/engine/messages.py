@@ -6,6 +6,7 @@ import msgspec
 
 from coordinator.engine.cache import ActiveSaga
 from coordinator.engine.topology import Topology
+from coordinator.errors import InvariantError
 from coordinator.kafka.records import Outgoing
 from coordinator.saga.definition import SagaDefinition, Step
 from coordinator.saga.effects import IssueCommand
@@ -66,24 +67,26 @@ class CommandBuilder:
 
     def __init__(self, topology: Topology) -> None:
         self._topology = topology
-        self._plans: dict[int, list[Plan]] = {}
+        self._plans: dict[int, list[Plan | None]] = {}
 
     def build(self, active: ActiveSaga, saga: Saga, effect: IssueCommand, now_ms: int) -> BuiltCommand:
         """Write the command that an effect asks for; `saga` is the saga after the transition."""
         plan = (self._plans.get(active.definition_id) or self._planned(active))[effect.step]
+        if plan is None:
+            raise InvariantError("an external step has no command")
         state = saga.steps[effect.step]
         partition = active.part % plan.partitions
         not_after_ms = now_ms + plan.expiry_ms
         action_id = command_id(saga.id, state.generation, plan.name, _ACTION)
-        carried = active.input if state.payload is msgspec.UNSET else bytes(state.payload)
+        payload = active.input if isinstance(state.payload, msgspec.UnsetType) else bytes(state.payload)
         if effect.direction is _ACTION:
-            payload = plan.action_template.encode(
-                active.key, action_id.encode(), effect.attempt, carried, format_ms(not_after_ms).encode()
+            value = plan.action_template.encode(
+                active.key, action_id.encode(), effect.attempt, payload, format_ms(not_after_ms).encode()
             )
-            return BuiltCommand(plan.topic, partition, plan.action, action_id, effect.attempt, payload)
+            return BuiltCommand(plan.topic, partition, plan.action, action_id, effect.attempt, value)
         identity = command_id(saga.id, state.generation, plan.name, Direction.COMPENSATION)
         done = state.outcome is Outcome.COMPLETED
-        payload = encode_compensation(
+        value = encode_compensation(
             saga.id,
             saga.definition,
             plan.name,
@@ -91,11 +94,11 @@ class CommandBuilder:
             effect.attempt,
             not_after_ms,
             action_id,
-            carried,
+            payload,
             "completed" if done else "unknown",
             bytes(state.result) if done and isinstance(state.result, msgspec.Raw) else None,
         )
-        return BuiltCommand(plan.topic, partition, plan.compensation, identity, effect.attempt, payload)
+        return BuiltCommand(plan.topic, partition, plan.compensation, identity, effect.attempt, value)
 
     def record(self, command: BuiltCommand, active: ActiveSaga, token: Token, now_ms: int) -> Outgoing:
         """The Kafka record of a command."""
@@ -111,10 +114,10 @@ class CommandBuilder:
         )
         return Outgoing(command.destination, command.partition, active.key, command.payload, headers, token)
 
-    def _planned(self, active: ActiveSaga) -> list[Plan]:
+    def _planned(self, active: ActiveSaga) -> list[Plan | None]:
         definition = active.definition
         plans = self._plans[active.definition_id] = [
-            Plan(self._topology, definition, step) for step in definition.steps
+            None if step.external else Plan(self._topology, definition, step) for step in definition.steps
         ]
         return plans
 

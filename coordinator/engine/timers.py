@@ -138,8 +138,8 @@ class Gate:
         """The moment at which a deadline may count, all delays of ours added."""
         timeout_ms = max(max(step.timeout_ms, step.compensation_timeout_ms) for step in active.definition.steps)
         version, late_ms = self._sent_late.get(active.id, (0, 0))
-        if version != active.saga.version:
-            late_ms = 0
+        if version != active.saga.version and len(active.definition.stages) == len(active.definition.steps):
+            late_ms = 0  # of a command that was answered; in a group another one may have been
         return deadline_ms + late_ms + self.outages.allowance_ms(deadline_ms - timeout_ms)
 
     def open_for(self, owned: Owned, due_ms: int) -> bool:

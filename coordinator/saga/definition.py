@@ -23,6 +23,22 @@ from pydantic import BaseModel
 from coordinator.errors import DefinitionError
 from coordinator.saga import checks
 from coordinator.saga.model import Kind
+from coordinator.saga.paths import Compiled, Fields, compiled
+
+__all__ = [
+    "COMPENSATION_RETRY",
+    "RECOVERY",
+    "Fields",
+    "Kind",
+    "Retry",
+    "SagaDefinition",
+    "Step",
+    "external",
+    "hours",
+    "minutes",
+    "parallel",
+    "seconds",
+]
 
 # Both get the saga's input as its model and the results so far (payloads.Results), and must depend on nothing else.
 Condition: TypeAlias = Callable[[Any, Any], bool]
@@ -75,9 +91,9 @@ class Step:
     deadline, counted from the attempt's issue. `expiry` is how long after its issue a participant may still begin the
     action; it is wide: a command that waited out an outage of ours is still wanted. `result` is the shape that later
     readers rely on; None takes any object. `payload` says what the action carries: None is the saga's input, a mapping
-    names fields and where each comes from (`"input.city"`, `"book_hotel.price_cents"`), a function makes it. `when`
-    says whether the step is wanted at all. Neighbours of one `group` are issued together. A step without an action is
-    external: somebody outside completes it.
+    (Fields, or a plain one) names fields and where each comes from (`"input.city"`, `"book_room.price_cents"`), a
+    function makes it. `when` says whether the step is wanted at all. Neighbours of one `group` are issued together. A
+    step without an action is external: somebody outside completes it.
     """
 
     name: str
@@ -100,6 +116,11 @@ class Step:
     def external(self) -> bool:
         """Whether somebody outside completes the step, and no command is sent."""
         return not self.action
+
+    @cached_property
+    def paths(self) -> Compiled | None:
+        """The payload's paths, taken apart; None where it has none."""
+        return compiled(self.payload) if isinstance(self.payload, Mapping) else None
 
     @cached_property
     def timeout_ms(self) -> int:

@@ -232,7 +232,8 @@ def decide(
     reason = IGNORED.get((saga.status, kind))
     if reason is not None:
         return Stayed(Verdict.STALE, reason)
-    raise Conflict(f"{kind.__name__} is not possible while the saga is {saga.status.value}")
+    verb = kind.__name__.removesuffix("Requested").lower()
+    raise Conflict(f"{verb} is not possible while the saga is {saga.status.value}")
 
 
 DueTimer = DeadlinePassed | BackoffElapsed | StartDue | SagaDeadlinePassed

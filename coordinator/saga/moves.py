@@ -27,7 +27,7 @@ from coordinator.saga.payloads import Broken, LacksField, Material, payload_of, 
 
 # Every reply passes here, and reading a member through its class is the dearest thing a rule does.
 _WAITING, _ISSUED, _COMPLETED, _SKIPPED = Outcome.WAITING, Outcome.ISSUED, Outcome.COMPLETED, Outcome.SKIPPED
-_STARTED, _PENDING = SagaStatus.STARTED, SagaStatus.PENDING
+_SCHEDULED, _STARTED, _PENDING = SagaStatus.SCHEDULED, SagaStatus.STARTED, SagaStatus.PENDING
 _NONE, _OWED, _ACTION = Undo.NONE, Undo.OWED, Direction.ACTION
 FORWARD, BACKWARD = Facing.FORWARD, Facing.BACKWARD
 
@@ -96,6 +96,7 @@ def go_forward(c: Context, steps: Steps) -> Moved:
     """Issue the first stage that is not done; wait where it is issued already; complete the saga behind the last."""
     stages = c.definition.stages
     number = c.definition.stage_of[c.step] if c.step >= 0 else 0
+    material: Material | None = None
     while number < len(stages):
         stage = stages[number]
         waiting = awaited = False
@@ -108,13 +109,12 @@ def go_forward(c: Context, steps: Steps) -> Moved:
         effects: list[Effect] = []
         if waiting:
             try:
-                steps = _issue_stage(c, steps, stage, effects)
+                steps, material = _issue_stage(c, steps, stage, effects, material)
             except _NotToBeBuilt as problem:
                 return _ask_for_repair(c, steps, problem)
-        if waiting and not awaited:
-            awaited = any(steps[position].outcome is not _SKIPPED for position in stage)
+            awaited = awaited or bool(effects) or any(steps[position].outcome is not _SKIPPED for position in stage)
         if awaited:
-            first = c.saga.version == 0 or c.saga.status is SagaStatus.SCHEDULED
+            first = c.saga.version == 0 or c.saga.status is _SCHEDULED
             return Moved(_moved(c.saga, _STARTED if first else _PENDING, steps), tuple(effects))
         number += 1
     return Moved(_moved(c.saga, SagaStatus.COMPLETED, steps))
@@ -130,22 +130,23 @@ class _NotToBeBuilt(Exception):
         self.reason = IncidentReason.RESULT_SCHEMA if lacks else IncidentReason.DEFINITION_ERROR
 
 
-def _issue_stage(c: Context, steps: Steps, stage: tuple[int, ...], effects: list[Effect]) -> Steps:
+def _issue_stage(
+    c: Context, steps: Steps, stage: tuple[int, ...], effects: list[Effect], material: Material | None
+) -> tuple[Steps, Material | None]:
     """Issue the waiting steps of a stage, each unless it is not wanted; raises _NotToBeBuilt."""
     following = list(steps)
-    material: Material | None = None
     for position in stage:
         step, state = c.definition.steps[position], steps[position]
         if state.outcome is not _WAITING:
             continue
         if step.when is not None or step.payload is not None:
-            material = material or Material(c.definition, c.saga, steps)
+            material = material or Material(c.definition, c.saga.input, steps)
             try:
                 state = _worked_out(step, state, material)
             except (LacksField, Broken) as problem:
                 raise _NotToBeBuilt(position, problem) from problem
         following[position] = issue_action(c, state, effects, position)
-    return tuple(following)
+    return tuple(following), material
 
 
 def _worked_out(step: Step, state: StepState, material: Material) -> StepState:

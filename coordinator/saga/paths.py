@@ -18,6 +18,14 @@ if TYPE_CHECKING:
 INPUT = "input"
 
 
+class Fields(dict[str, Any]):
+    """Payload paths by the fields of a model: every field that the model requires, and no other."""
+
+    def __init__(self, model: type[BaseModel], paths: Mapping[str, Any]) -> None:
+        super().__init__(paths)
+        self.model = model
+
+
 def walk(paths: Mapping[str, Any], field: str = "") -> Iterator[tuple[str, str]]:
     """List the fields of a payload, nested ones as `card.token`, each with its path."""
     for name, path in paths.items():
@@ -28,12 +36,28 @@ def walk(paths: Mapping[str, Any], field: str = "") -> Iterator[tuple[str, str]]
             yield whole, path
 
 
+Compiled = tuple[tuple[str, str, Any], ...]
+
+
+def compiled(paths: Mapping[str, Any]) -> Compiled:
+    """Payload paths taken apart: (field, origin, names of fields), or (field, "", Compiled) for a nested object."""
+    return tuple(_part(name, path) for name, path in paths.items())
+
+
+def _part(name: str, path: Any) -> tuple[str, str, Any]:
+    if isinstance(path, Mapping):
+        return name, "", compiled(path)
+    origin, *fields = path.split(".")
+    return name, origin, tuple(fields)
+
+
 def problems(definition: SagaDefinition) -> list[str]:
     """List what is wrong with the payload paths of a definition."""
     found = []
     for step in definition.steps:
         if step.payload is None or callable(step.payload):
             continue
+        found += [f"step {step.name!r}: payload: {sentence}" for sentence in _misfits(step.payload)]
         for field, path in walk(step.payload):
             sentence = _problem(definition, step, path)
             if sentence:
@@ -46,6 +70,19 @@ def needs(step: Step) -> set[str]:
     if step.payload is None or callable(step.payload):
         return set()
     return {path.partition(".")[0] for _, path in walk(step.payload) if isinstance(path, str)} - {INPUT}
+
+
+def _misfits(paths: Mapping[str, Any]) -> list[str]:
+    """Say which fields a payload has too few or too many for its model."""
+    if not isinstance(paths, Fields):
+        return []
+    fields = paths.model.model_fields
+    missing = [name for name, field in fields.items() if field.is_required() and name not in paths]
+    unknown = [name for name in paths if name not in fields]
+    return [
+        *(f"{paths.model.__name__} requires {name!r}" for name in missing),
+        *(f"{paths.model.__name__} has no field {name!r}" for name in unknown),
+    ]
 
 
 def _problem(definition: SagaDefinition, step: Step, path: Any) -> str | None:
@@ -74,9 +111,11 @@ def _missing(model: type[BaseModel], fields: list[str], path: str) -> str | None
     if not fields:
         return f"{path!r} names no field"
     shape: Any = model
-    for name in fields:
+    for before, name in zip(["", *fields], fields, strict=False):
+        if shape is Any:
+            return f"{path!r}: nothing promises what is in {before!r}"
         if not (isinstance(shape, type) and issubclass(shape, BaseModel)):
-            return f"{path!r}: there is nothing below {name!r}" if shape is Any else f"{path!r}: no {name!r} in there"
+            return f"{path!r}: no {name!r} in there"
         chosen = shape.model_fields.get(name)
         if chosen is None:
             return f"{path!r}: {shape.__name__} has no field {name!r}"

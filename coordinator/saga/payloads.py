@@ -3,6 +3,8 @@
 Both are pure and are asked once, when the step is issued; what they answered is kept in the step's state, so that every
 attempt, and the compensation, carries the same. What cannot be worked out is a problem with a sentence, before any
 command exists.
+
+Nothing is worked out a second time: a model's own validator may say another thing tomorrow.
 """
 
 from __future__ import annotations
@@ -12,16 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from pydantic import BaseModel, ValidationError
+from pydantic_core import to_json
 
 from coordinator.saga import paths
 
 if TYPE_CHECKING:
     from coordinator.saga.definition import SagaDefinition, Step
-    from coordinator.saga.model import Saga, StepState
+    from coordinator.saga.model import StepState
 
 PAYLOAD_BYTES_MAX = 64 * 1024  # as large as an input may be: a compensation carries it beside the result
 
-_ENCODER = msgspec.json.Encoder()
+_OBJECT = msgspec.json.Decoder(dict[str, Any])
 
 
 class LacksField(Exception):
@@ -68,9 +71,9 @@ class Results(Mapping[str, Any]):
 class Material:
     """What payloads and conditions of one moment of a saga are made of; read once, and only when somebody asks."""
 
-    def __init__(self, definition: SagaDefinition, saga: Saga, steps: tuple[StepState, ...]) -> None:
-        self._definition = definition
-        self._raw = saga.input
+    def __init__(self, definition: SagaDefinition, input_: bytes, steps: tuple[StepState, ...]) -> None:
+        self._model = definition.input
+        self._raw = input_
         self._input: Any = None
         self.results = Results(definition, steps)
 
@@ -78,7 +81,7 @@ class Material:
     def input(self) -> Any:
         """The saga's input as its model."""
         if self._input is None:
-            self._input = _read(self._definition.input, self._raw, paths.INPUT)
+            self._input = _read(self._model, self._raw, paths.INPUT)
         return self._input
 
 
@@ -93,18 +96,21 @@ def payload_of(step: Step, material: Material) -> bytes | None:
     """Work out what an action carries (JSON text), None where that is the saga's input; raises LacksField, Broken."""
     if step.payload is None:
         return None
-    source = step.payload
-    made = _call(source, step, "payload", material) if callable(source) else _follow(source, material)
-    if isinstance(made, BaseModel):
-        made = made.model_dump(mode="json")
-    if not isinstance(made, Mapping):
-        raise Broken(f"payload of {step.name}: an object is wanted, not {type(made).__name__}")
-    try:
-        raw = _ENCODER.encode(made)
-    except (TypeError, ValueError, msgspec.MsgspecError) as error:
-        raise Broken(f"payload of {step.name}: {error}") from error
+    made = _call(step.payload, step, "payload", material) if step.paths is None else _follow(step.paths, material)
+    raw = _written(made, step)
     if len(raw) > PAYLOAD_BYTES_MAX:
         raise Broken(f"payload of {step.name}: {len(raw)} bytes as JSON; the limit is {PAYLOAD_BYTES_MAX}")
+    return raw
+
+
+def _written(made: Any, step: Step) -> bytes:
+    try:
+        raw = to_json(made, by_alias=False, inf_nan_mode="constants")  # models may stand at any depth
+        _OBJECT.decode(raw)  # NaN is written, but it is no JSON and cannot be read
+    except msgspec.ValidationError:
+        raise Broken(f"payload of {step.name}: an object is wanted, not {type(made).__name__}") from None
+    except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
+        raise Broken(f"payload of {step.name}: {error}") from error
     return raw
 
 
@@ -119,27 +125,19 @@ def _call(function: Any, step: Step, what: str, material: Material) -> Any:
         raise Broken(f"{what} of {step.name}: {error!r}") from error
 
 
-def _follow(fields: Mapping[str, Any], material: Material) -> dict[str, Any]:
+def _follow(parts: paths.Compiled, material: Material) -> dict[str, Any]:
     return {
-        name: _follow(path, material) if isinstance(path, Mapping) else _found(path, material)
-        for name, path in fields.items()
+        name: _found(material, origin, below) if origin else _follow(below, material) for name, origin, below in parts
     }
 
 
-def _found(path: str, material: Material) -> Any:
-    origin, *fields = path.split(".")
+def _found(material: Material, origin: str, fields: tuple[str, ...]) -> Any:
     found = material.input if origin == paths.INPUT else material.results[origin]
     for name in fields:
         try:
             found = getattr(found, name)
         except AttributeError:
-            raise LacksField(f"{path}: {name} is missing") from None
-    return found.model_dump(mode="json") if isinstance(found, BaseModel) else _plain(found)
-
-
-def _plain(found: Any) -> Any:
-    if isinstance(found, list | tuple):
-        return [one.model_dump(mode="json") if isinstance(one, BaseModel) else one for one in found]
+            raise LacksField(f"{'.'.join((origin, *fields))}: {name} is missing") from None
     return found
 
 

@@ -1,4 +1,4 @@
-"""What clients and operators can do to sagas: start them, let a suspended one go on.
+"""What clients and operators can do to sagas: start them, answer their external steps, steer them.
 
 The process that serves a request need not own the saga's partition. It writes under the same version guard as the
 owner, publishes what it committed, and sends the owner a hint (design section 7).
@@ -14,24 +14,18 @@ import msgspec
 import rfc8785
 import structlog
 
-from coordinator.engine.cache import from_row
 from coordinator.engine.clock import DatabaseClock
-from coordinator.engine.draft import Draft
 from coordinator.engine.hashing import hash_input
-from coordinator.engine.messages import CommandBuilder
 from coordinator.engine.observer import Observer
 from coordinator.engine.ports import Chance, Clock, Store
-from coordinator.engine.registry import Registry, check_input
+from coordinator.engine.registry import Registry, check_input, check_start_at
 from coordinator.engine.relay import Relay, flush_quietly
 from coordinator.engine.topology import Topology
-from coordinator.errors import Conflict, InvalidInput, NotFound, SagaError, StaleVersion, Unavailable
-from coordinator.saga import machine
-from coordinator.saga.effects import Moved
-from coordinator.saga.events import RetryRequested
-from coordinator.saga.model import SagaStatus
+from coordinator.errors import Conflict, InvalidInput, SagaError, Unavailable
+from coordinator.saga.events import ExternalCompleted, ExternalFailed, RetryRequested, Verb
 from coordinator.services.publishing import Publishing
-from coordinator.services.starting import ANSWER_S, Begun, Found, NewSaga, Outcome, Starter
-from coordinator.store.postgres import Committed, Contended, RowMoved
+from coordinator.services.starting import Begun, Found, NewSaga, Outcome, Starter
+from coordinator.services.verbs import Preview, Verbs
 from coordinator.store.reads import SagaReads, SagaSummary
 from coordinator.wire.rfc3339 import format_ms
 from coordinator.wire.strict_json import encode
@@ -39,17 +33,16 @@ from coordinator.wire.strict_json import encode
 log = structlog.get_logger()
 
 FLUSH_S = 0.5
-RETRY_TRIES_MAX = 5
-PAUSE_S = 0.05
 
 
 class StartRequest(msgspec.Struct, frozen=True):
-    """What a client asks for; `version` None means the newest."""
+    """What a client asks for; `version` None means the newest, `start_at_ms` None at once."""
 
     definition: str
     version: int | None
     input: dict[str, Any]
     traceparent: str | None = None
+    start_at_ms: int | None = None
 
 
 class Started(msgspec.Struct, frozen=True):
@@ -67,22 +60,6 @@ class KeyConflict(Conflict):
     def __init__(self, saga_id: str) -> None:
         super().__init__("the business key belongs to a saga that was started with another input")
         self.members = {"saga_id": saga_id}
-
-
-class RetryRefused(Conflict):
-    """The saga is not in a status that can be retried; `members` says in which it is."""
-
-    def __init__(self, reason: str, members: dict[str, Any]) -> None:
-        super().__init__(reason)
-        self.members = members
-
-
-class RetryStale(StaleVersion):
-    """The saga is not at the version that the operator looked at; `members` says at which it is."""
-
-    def __init__(self, expected: int, members: dict[str, Any]) -> None:
-        super().__init__(f"the saga is at version {members['version']}, not at {expected}: look at it again")
-        self.members = members
 
 
 class SagaService:
@@ -104,15 +81,13 @@ class SagaService:
         self._reads = reads
         self._relay = relay
         self._registry = registry
-        self._topology = topology
-        self._commands = CommandBuilder(topology)
         self._clock = clock
         self._now = now
         self._chance = chance
         self._observer = observer
         self._publishing = Publishing(relay, topology)
         self._starter = Starter(store, self._publishing, registry, topology, clock, now, chance, observer)
-        self._retrying: set[asyncio.Task[SagaSummary]] = set()
+        self._verbs = Verbs(store, reads, self._publishing, registry, topology, clock, now, chance, observer)
         self._clock_known = False
         self._asking_time = asyncio.Lock()
 
@@ -168,18 +143,29 @@ class SagaService:
         return [answer for answer in answers if answer is not None]
 
     async def retry(self, saga_id: str, expected_version: int, actor: str, reason: str) -> SagaSummary:
-        """Let a suspended saga go on; answers how it stands now.
+        """Let a suspended saga go on; answers how it stands now. Raises what `act` raises."""
+        return await self.act(saga_id, expected_version, RetryRequested(actor, reason))
 
-        Raises NotFound, RetryRefused (not suspended), RetryStale (not at that version), Unavailable.
+    async def act(self, saga_id: str, expected_version: int, verb: Verb) -> SagaSummary:
+        """Do what an operator wants of a saga; answers how it stands then.
+
+        Raises NotFound, VerbRefused (not possible as the saga stands), VerbStale (not at that version), Unavailable.
         """
-        # A task of its own: neither a client that goes away nor one that has waited long enough cuts the statement.
-        retrying = asyncio.create_task(self._retry(saga_id, expected_version, actor, reason))
-        self._retrying.add(retrying)
-        retrying.add_done_callback(self._retrying.discard)
-        done, _ = await asyncio.wait({retrying}, timeout=ANSWER_S)
-        if not done:
-            raise Unavailable("Postgres has not answered in time")
-        return retrying.result()
+        await self._know_the_time()
+        return await self._verbs.act(saga_id, expected_version, verb)
+
+    async def preview(self, saga_id: str, verb: Verb) -> Preview:
+        """Say what an operator's verb would do now, and do nothing. Raises NotFound, VerbRefused, Unavailable."""
+        await self._know_the_time()
+        return await self._verbs.preview(saga_id, verb)
+
+    async def answer(self, saga_id: str, answer: ExternalCompleted | ExternalFailed) -> SagaSummary:
+        """Take an answer to an external step; answers how the saga stands then.
+
+        Raises NotFound, InvalidInput (the result does not fit), VerbRefused (no such step waits for one), Unavailable.
+        """
+        await self._know_the_time()
+        return await self._verbs.answer(saga_id, answer)
 
     # ------------------------------------------------------------ starting
 
@@ -191,7 +177,9 @@ class SagaService:
             input_hash = hash_input(request.input)
         except rfc8785.CanonicalizationError:
             raise InvalidInput("an integer of the input is beyond 2**53: not every reader keeps it", "/input") from None
-        return NewSaga(definition, business_key, raw, input_hash, request.traceparent)
+        if request.start_at_ms is not None:
+            check_start_at(request.start_at_ms, self._now.now_ms())
+        return NewSaga(definition, business_key, raw, input_hash, request.traceparent, request.start_at_ms)
 
     async def _answers(self, outcomes: Sequence[Outcome]) -> list[Started | SagaError]:
         """Say what came of starts, with how the sagas stand."""
@@ -214,63 +202,6 @@ class SagaService:
         if saga is None:
             return Conflict("the saga of this business key has been archived")
         return Started(saga, created=False)
-
-    # ------------------------------------------------------------ retry
-
-    async def _retry(self, saga_id: str, expected_version: int, actor: str, reason: str) -> SagaSummary:
-        await self._know_the_time()
-        problem: Exception = Unavailable("the saga is being written all the time")
-        unknown = False
-        for attempt in range(1, RETRY_TRIES_MAX + 1):
-            try:
-                if unknown and await self._reads.was_retried(saga_id, expected_version, actor, reason):
-                    return await self._present(saga_id)
-                return await self._retry_once(saga_id, expected_version, actor, reason)
-            except RowMoved:
-                continue  # the next look says how the saga stands now
-            except Contended as error:
-                problem = error
-            except Unavailable as error:
-                problem, unknown = error, True
-            await self._clock.sleep(PAUSE_S * attempt)
-        raise Unavailable(str(problem)) from problem
-
-    async def _retry_once(self, saga_id: str, expected_version: int, actor: str, reason: str) -> SagaSummary:
-        rows = await self._store.load([saga_id])
-        if not rows:
-            raise NotFound("there is no saga with this id")
-        row = rows[0]
-        members = {"saga_id": saga_id, "saga_status": row.status, "version": row.version}
-        # The status is looked at before the version: what is not suspended cannot be retried at any version.
-        if row.status != SagaStatus.SUSPENDED:
-            raise RetryRefused(f"the saga is {row.status}; only a suspended one can be retried", members)
-        if row.version != expected_version:
-            raise RetryStale(expected_version, members)
-        active = from_row(row, self._registry)
-        if active is None:
-            raise RetryRefused("this coordinator does not know the saga's definition", members)
-        event = RetryRequested(actor, reason)
-        now_ms, roll = self._now.now_ms(), self._chance.roll()
-        decision = machine.decide(active.definition, active.saga, event, now_ms=now_ms, roll=roll)
-        if not isinstance(decision, Moved):
-            raise RetryRefused(decision.reason, members)
-        draft = Draft(self._commands)
-        draft.move(active, active.saga, event, decision, now_ms, roll)
-        draft.batch.audit(actor, "retry", saga_id, reason, row.version, decision.saga.version)
-        committed = await self._store.commit(draft.finish())
-        self._retried(draft, committed)
-        return await self._present(saga_id)
-
-    def _retried(self, draft: Draft, committed: Committed) -> None:
-        self._now.observe(committed.now_ms)
-        self._publishing.committed(draft, self._now.now_ms())
-        self._observer.committed(draft.transitions, {}, committed)
-
-    async def _present(self, saga_id: str) -> SagaSummary:
-        saga = (await self._reads.summaries([saga_id])).get(saga_id)
-        if saga is None:
-            raise NotFound("there is no saga with this id")
-        return saga
 
     async def _know_the_time(self) -> None:
         if self._clock_known:

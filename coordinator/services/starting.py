@@ -49,6 +49,7 @@ class NewSaga(msgspec.Struct, frozen=True):
     input: bytes
     input_hash: bytes
     traceparent: str | None
+    start_at_ms: int | None = None
 
     @property
     def key(self) -> tuple[str, str]:
@@ -246,7 +247,9 @@ class Starter:
     def _plan(self, wanted: NewSaga) -> tuple[ActiveSaga, Moved, int]:
         now_ms = self._now.now_ms()
         saga_id = new_saga_id(now_ms, self._chance)
-        moved = machine.begin(wanted.definition, saga_id, now_ms=now_ms, input_=wanted.input)
+        moved = machine.begin(
+            wanted.definition, saga_id, now_ms=now_ms, input_=wanted.input, start_at_ms=wanted.start_at_ms
+        )
         active = ActiveSaga(
             moved.saga,
             wanted.definition,

@@ -8,7 +8,7 @@ import msgspec
 
 from coordinator.engine.registry import Registry
 from coordinator.saga.definition import SagaDefinition
-from coordinator.saga.model import StepState, load_state
+from coordinator.saga.model import Outcome, StepState, load_state
 from coordinator.store.reads import Incident, LogEntry, SagaRecord, SagaSummary
 from coordinator.wire.rfc3339 import format_ms
 
@@ -17,12 +17,16 @@ class StepView(msgspec.Struct, frozen=True):
     """One step of a saga: what it does, how its action went, and whether it is undone.
 
     `attempts` and `undo_attempts` count the commands that were sent; `result` is what the participant answered.
-    `effect` says what an acknowledged compensation did.
+    `effect` says what an acknowledged compensation did. An external step has neither participant nor action.
+    `condition` is what a conditional step's condition said, `payload` what its command carries where that is not the
+    saga's input; `held` says that flow control holds the step back.
     """
 
     name: str
-    participant: str
-    action: str
+    kind: str
+    group: str | None
+    participant: str | None
+    action: str | None
     compensation: str | None
     outcome: str
     undo: str
@@ -30,9 +34,12 @@ class StepView(msgspec.Struct, frozen=True):
     attempts: int
     undo_attempts: int
     deadline: str | None
+    payload: msgspec.Raw | None
     result: msgspec.Raw | None
     effect: str | None
     late_success: bool
+    condition: bool | None
+    held: bool
 
 
 class SagaDetail(SagaSummary, frozen=True):
@@ -77,8 +84,10 @@ def _steps(definition: SagaDefinition, states: Sequence[StepState]) -> list[Step
     return [
         StepView(
             step.name,
-            step.participant,
-            step.action,
+            step.kind,
+            step.group,
+            step.participant or None,
+            step.action or None,
             step.compensation,
             state.outcome,
             state.undo,
@@ -86,9 +95,12 @@ def _steps(definition: SagaDefinition, states: Sequence[StepState]) -> list[Step
             state.attempt,
             state.undo_attempt,
             None if state.deadline_ms is None else format_ms(state.deadline_ms),
+            None if isinstance(state.payload, msgspec.UnsetType) else state.payload,
             None if isinstance(state.result, msgspec.UnsetType) else state.result,
             state.effect,
             state.late_success,
+            state.condition,
+            state.outcome is Outcome.WAITING and state.deadline_ms is not None,
         )
         for step, state in zip(definition.steps, states, strict=True)
     ]

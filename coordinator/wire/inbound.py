@@ -32,6 +32,8 @@ from coordinator.wire.messages import (
     Compensation,
     CompensationFailed,
     Event,
+    ExternalCompleted,
+    ExternalFailed,
     InboundMessage,
     StartRequested,
     StepCompleted,
@@ -195,9 +197,9 @@ def _inbound(
         body_json = _encode(message.input)
     else:
         wrong_key = key != message.saga_id.encode()
-        if cls is StepCompleted:
+        if cls is StepCompleted or cls is ExternalCompleted:
             body_json = _encode(message.result)
-        elif cls is StepFailed or cls is CompensationFailed:
+        elif cls is StepFailed or cls is CompensationFailed or cls is ExternalFailed:
             error = cut_error(message.error)
             if error is not message.error:
                 message = msgspec.structs.replace(message, error=error)

@@ -7,8 +7,9 @@ what comes from outside comes through `coordinator.wire.inbound`.
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, TypeVar
 
+import msgspec
 from msgspec import Meta, Struct
 
 from coordinator.wire.rfc3339 import PATTERN as MOMENT_PATTERN
@@ -129,6 +130,32 @@ class StepProgress(_Reply, frozen=True, gc=False):
     ce_type: ClassVar[str] = "SagaStepProgress"
 
 
+class ExternalError(Struct, frozen=True, gc=False):
+    """Why an external step was refused; cut to 8 KiB when read."""
+
+    code: Annotated[str, Meta(description="For machines.")]
+    message: Annotated[str, Meta(description="For people.")]
+
+
+class _External(Struct, frozen=True, gc=False):
+    saga_id: SagaId
+    step_name: StepName
+
+
+class ExternalCompleted(_External, frozen=True, gc=False):
+    """Somebody outside has done an external step; `ce_source` says who."""
+
+    ce_type: ClassVar[str] = "SagaExternalStepCompleted"
+    result: JsonObject
+
+
+class ExternalFailed(_External, frozen=True, gc=False):
+    """Somebody outside has refused an external step; that is final."""
+
+    ce_type: ClassVar[str] = "SagaExternalStepFailed"
+    error: ExternalError
+
+
 class StartRequested(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """A client asks for a saga over Kafka."""
 
@@ -173,7 +200,8 @@ class StartRefused(Struct, frozen=True, gc=False):
 
 AnyCommand = Command | Compensation
 Reply = StepCompleted | StepFailed | CompensationCompleted | CompensationFailed | StepProgress
-InboundMessage = Reply | StartRequested | Touched
+External = ExternalCompleted | ExternalFailed
+InboundMessage = Reply | External | StartRequested | Touched
 Event = Transitioned | StartRefused
 REPLY_TYPES: tuple[type[Reply], ...] = (
     StepCompleted,
@@ -182,17 +210,21 @@ REPLY_TYPES: tuple[type[Reply], ...] = (
     CompensationFailed,
     StepProgress,
 )
-INBOUND_TYPES: tuple[type[InboundMessage], ...] = (*REPLY_TYPES, StartRequested, Touched)
+EXTERNAL_TYPES: tuple[type[External], ...] = (ExternalCompleted, ExternalFailed)
+INBOUND_TYPES: tuple[type[InboundMessage], ...] = (*REPLY_TYPES, *EXTERNAL_TYPES, StartRequested, Touched)
 EVENT_TYPES: tuple[type[Event], ...] = (Transitioned, StartRefused)
 
 
-def cut_error(error: StepError) -> StepError:
+AnyError = TypeVar("AnyError", StepError, ExternalError)
+
+
+def cut_error(error: AnyError) -> AnyError:
     """The error with its code cut to 1 KiB of UTF-8 and both texts to 8 KiB together."""
     if len(error.code) + len(error.message) <= MAX_ERROR_BYTES // 4:
         return error
     code = _cut(error.code, 1024)
     message = _cut(error.message, MAX_ERROR_BYTES - len(code.encode()))
-    return StepError(code, message, error.retryable)
+    return msgspec.structs.replace(error, code=code, message=message)
 
 
 def _cut(text: str, limit: int) -> str:

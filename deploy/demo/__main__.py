@@ -1,6 +1,6 @@
 """The demo: `python -m deploy.demo`, which is `make demo`.
 
-Starts Kafka, Postgres, the coordinator and four participants, sends orders that go well and orders that do not, shows
+Starts Kafka, Postgres, the coordinator and its participants, sends orders that go well and orders that do not, shows
 them moving, and checks the outcome against the participants' own tables. Exit codes: 0 all agrees, 1 something
 disagrees or could not be started, 2 a wrong option, 130 interrupted.
 
@@ -61,7 +61,7 @@ def _run(options: Options, console: Console) -> int:
     def say(line: str) -> None:
         console.print(f"{time.monotonic() - began:5.1f} s  {line}", markup=False, soft_wrap=True)
 
-    say("setting up: Kafka, Postgres, the coordinator and four participants")
+    say("setting up: Kafka, Postgres, the coordinator and its participants")
     with LocalStack(say=say) as stack:
         site = Site(stack, usual_port() if options.keep else None)
         try:

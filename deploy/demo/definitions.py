@@ -20,6 +20,12 @@ order_fulfillment: Final = replace(
     steps=tuple(
         replace(step, timeout=TIMEOUT, retry=RETRY, compensation_retry=COMPENSATION_RETRY) for step in shipped.steps
     ),
+    recovery=Retry(attempts=1, base=seconds(0.4), cap=seconds(0.8)),
 )
 
 definitions: tuple[SagaDefinition, ...] = (order_fulfillment,)
+
+PARTICIPANTS: Final = tuple(
+    dict.fromkeys(participant for definition in definitions for participant in definition.participants)
+)
+"""All that the definitions need, each once: the demo starts a process for each."""

@@ -8,7 +8,8 @@ from typing import Final, TypeAlias
 
 import asyncpg
 
-from deploy.demo.stories import CONFIRM, PARTICIPANTS, PAY, RESERVE, SHIP, STEP_OF, Expected, Order
+from deploy.demo.definitions import PARTICIPANTS
+from deploy.demo.stories import CONFIRM, PAY, RESERVE, SHIP, STEP_OF, Expected, Order
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"  # subscriptable for type checkers only
 

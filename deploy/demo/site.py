@@ -11,7 +11,7 @@ from typing import Final
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from deploy.demo.stories import PARTICIPANTS
+from deploy.demo.definitions import PARTICIPANTS
 from deploy.local.choice import LocalStackError, Say
 from deploy.local.processes import Child, free_port, http_ok
 from deploy.local.stack import LocalStack

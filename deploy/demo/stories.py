@@ -15,7 +15,6 @@ from deploy.demo.definitions import order_fulfillment
 DEFINITION: Final = order_fulfillment.name
 STEPS: Final = tuple(step.name for step in order_fulfillment.steps)
 STEP_OF: Final = {step.participant: step.name for step in order_fulfillment.steps}
-PARTICIPANTS: Final = tuple(STEP_OF)
 COPIES: Final = 3  # of each reply in the story of the duplicates
 
 
@@ -154,7 +153,7 @@ def order_stories(good_orders: int) -> tuple[Story, ...]:
             "replies in triplicate",
             "every reply arrives three times, and every effect happens once",
             _COMPLETED,
-            switches=tuple(Switch(participant, "duplicate", copies=COPIES) for participant in PARTICIPANTS),
+            switches=tuple(Switch(participant, "duplicate", copies=COPIES) for participant in STEP_OF),
         ),
         Story(
             "refund stumbles",

@@ -1,4 +1,9 @@
-"""Inventory: reserve an order's items, all or none, and release them."""
+"""Inventory: reserve an order's items, all or none, and release them.
+
+command              done                                  refused, for good
+ReserveItems         items less on the shelf               sku_unknown, out_of_stock
+ReleaseReservation   the same items more                   (its compensation) never
+"""
 
 from __future__ import annotations
 

@@ -18,7 +18,8 @@ Effect, remembered command id and reply are one Postgres transaction. What the k
     a record nobody can read      a dead letter; the records around it are served
 
 A handler may run more than once for one command (a batch is rolled back and done again): it must do nothing that its
-connection's transaction cannot take back. `handles_many` is `handles` for whole batches, where speed matters.
+connection's transaction cannot take back. `handles_many` is `handles` for whole batches, where speed matters; `locks`
+is for rows that several handlers change, so that two processes cannot deadlock over them.
 
 Floors, from the ground up: outcomes, settings, statements < participant, inbox, duties < replies < faults < database <
 ledger, running < work, publisher, salvage < outbox, consumer < runner.

@@ -23,6 +23,7 @@ else:
 # A handler takes Command or Compensation, whichever it was registered for; Any keeps the signatures short.
 Handle: TypeAlias = Callable[[Any, Connection], Awaitable[Outcome]]
 HandleMany: TypeAlias = Callable[[Sequence[Any], Connection], Awaitable[Sequence[Outcome]]]
+Lock: TypeAlias = Callable[[Sequence[AnyCommand], Connection], Awaitable[None]]
 One = TypeVar("One", bound=Handle)
 Many = TypeVar("Many", bound=HandleMany)
 Payload = TypeVar("Payload")
@@ -55,6 +56,7 @@ class Participant:
         self.name = name
         self.tables = tables
         self.memory = memory
+        self.lock: Lock | None = None
         self._handlers: dict[tuple[str, str], Handler] = {}
 
     def handles(self, command: str, *, compensation: bool = False) -> Callable[[One], One]:
@@ -84,6 +86,17 @@ class Participant:
     def compensates(self, command: str) -> Callable[[One], One]:
         """Register the decorated function for a compensation; the kit calls it for completed actions only."""
         return self.handles(command, compensation=True)
+
+    def locks(self, lock: Lock) -> Lock:
+        """Register the decorated function to lock what the handlers of a batch will change, in one order.
+
+        It is awaited once per batch, before the handlers, with commands of all kinds: handlers that lock one after the
+        other could deadlock with those of another process. It may be left out, so handlers lock what they need as well.
+        """
+        if self.lock is not None:
+            raise ValueError(f"{self.name}: two functions that lock")
+        self.lock = lock
+        return lock
 
     def handler(self, command: str, direction: str) -> Handler | None:
         """Find the handler of a command, or None when this participant knows no such command."""

@@ -1,6 +1,7 @@
 """One batch of commands, one Postgres transaction: remembered ids, effects and replies commit together or not at all.
 
     claim    take the row of every action in the batch, in one order for all processes
+    lock     the same for the participant's own rows, where it says which
     run      handlers, for the commands whose duty says so
     store    what is remembered, and the replies in the outbox
 
@@ -136,6 +137,7 @@ class Worker:
         cases = [Case(inbound, mine.memories[action_id(inbound.command)]) for inbound in batch.commands]
         if mine.faults:
             await self._notice_crash(batch, mine)
+        await self._lock(connection, batch, mood)
         for round_ in _rounds(cases):
             for handler, group in self._sort_out(round_, mine, mood).items():
                 inbounds = [case.inbound for case in group]
@@ -151,6 +153,12 @@ class Worker:
         if batch.crash == "before_commit":
             crash()
         return cases
+
+    async def _lock(self, connection: Connection, batch: Batch, mood: Mood) -> None:
+        """Let the participant lock its rows; when that does not work, each command must lock for itself."""
+        lock = self._participant.lock
+        if lock is not None and batch.commands and mood.blame is None and mood.lock_tries < LOCK_TRIES_MAX:
+            await lock([inbound.command for inbound in batch.commands], connection)
 
     async def _notice_crash(self, batch: Batch, mine: Claim) -> None:
         for inbound in batch.commands:

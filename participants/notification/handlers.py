@@ -1,4 +1,14 @@
-"""Notification: confirm an order to the customer, and take the confirmation back."""
+"""Notification: tell customers about their orders, transfers and trips.
+
+    command                  done                             refused, for good
+    SendOrderConfirmation    a confirmation to the customer   recipient_unsubscribed, recipient_bounced
+    SendCancellationNotice   a cancellation of the same       (its compensation) never
+    SendTransferNotice       one mail to both parties         recipient_unsubscribed; recipient_bounced may pass
+    SendItinerary            one mail to the traveller        recipient_unsubscribed; recipient_bounced may pass
+
+Transfer notices and itineraries have no compensation: their sagas only go forward by then. So a mailbox that bounces is
+a reason to ask again, not a refusal for good.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +27,7 @@ from participants.kit import (
     Outcome,
     Participant,
     Refused,
+    Retry,
     Statements,
     read_payload,
 )
@@ -30,6 +41,29 @@ class Order(msgspec.Struct):
 
     order_id: str
     email: str
+
+
+class Transfer(msgspec.Struct):
+    """What notification reads of a transfer."""
+
+    transfer_id: str
+    source_email: str
+    destination_email: str
+
+
+class Trip(msgspec.Struct):
+    """What notification reads of a trip."""
+
+    booking_id: str
+    traveller_email: str
+
+
+class Mail(msgspec.Struct):
+    """One mail to be written; `about` is the key of what it is about."""
+
+    kind: str
+    about: str
+    recipients: list[str]
 
 
 @notification.handles_many("SendOrderConfirmation")
@@ -67,3 +101,53 @@ async def send_cancellation(command: Compensation, connection: Connection) -> Ou
         *(sql("cancel"), command.compensates, notice_id, command.saga_id, command.command_id, f"ntc_{uuid4().hex}")
     )
     return Effect.UNDONE if confirmed else Effect.NOTHING_TO_UNDO
+
+
+@notification.handles_many("SendTransferNotice")
+async def send_transfer_notices(commands: Sequence[Command], connection: Connection) -> Sequence[Outcome]:
+    """Tell both parties of each transfer that the money has moved."""
+    transfers = [read_payload(command, Transfer) for command in commands]
+    mails = [
+        each
+        if isinstance(each, Refused)
+        else Mail("transfer_notice", each.transfer_id, [each.source_email, each.destination_email])
+        for each in transfers
+    ]
+    return await _send(commands, mails, connection)
+
+
+@notification.handles_many("SendItinerary")
+async def send_itineraries(commands: Sequence[Command], connection: Connection) -> Sequence[Outcome]:
+    """Send each traveller the trip that is booked and paid."""
+    trips = [read_payload(command, Trip) for command in commands]
+    mails = [
+        each if isinstance(each, Refused) else Mail("itinerary", each.booking_id, [each.traveller_email])
+        for each in trips
+    ]
+    return await _send(commands, mails, connection)
+
+
+async def _send(
+    commands: Sequence[Command], mails: Sequence[Mail | Refused], connection: Connection
+) -> Sequence[Outcome]:
+    """Write the mails; one statement looks at the blocked recipients and writes."""
+    outcomes: list[Outcome] = [mail if isinstance(mail, Refused) else None for mail in mails]
+    places = [place for place, mail in enumerate(mails) if isinstance(mail, Mail)]
+    rows: list[tuple[str, ...]] = []
+    for command, mail in zip(commands, mails, strict=True):
+        if isinstance(mail, Mail):
+            owner = (command.command_id, command.saga_id, mail.about)
+            rows.append((f"mail_{uuid4().hex}", mail.kind, *owner, msgspec.json.encode(mail.recipients).decode()))
+    if rows:
+        reasons = await connection.fetch(sql("mail"), *zip(*rows, strict=True))
+        for place, row, judged in zip(places, rows, reasons, strict=True):
+            outcomes[place] = mail_answer(row[0], judged["reason"])
+    return outcomes
+
+
+def mail_answer(mail_id: str, reason: str | None) -> Outcome:
+    """Say what became of a mail; `reason` is why one of its recipients is blocked."""
+    if reason is None:
+        return {"mail_id": mail_id}
+    why = f"mail to a recipient is blocked: {reason}"
+    return Retry("recipient_bounced", why) if reason == "bounced" else Refused("recipient_unsubscribed", why)

@@ -1,4 +1,9 @@
-"""Payment: charge a card within its limit, and give the money back."""
+"""Payment: charge a card within its limit, and give the money back.
+
+command          done                                refused, for good
+ProcessPayment   cents spent of the card's limit     card_unknown, card_declined, card_limit
+RefundPayment    the same cents given back           (its compensation) never
+"""
 
 from __future__ import annotations
 

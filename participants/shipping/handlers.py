@@ -1,4 +1,9 @@
-"""Shipping: create a shipment to a country that is served, and cancel it."""
+"""Shipping: create a shipment to a country that is served, and cancel it.
+
+command          done                   refused, for good
+CreateShipment   a shipment             country_unknown, country_not_served
+CancelShipment   it is cancelled        (its compensation) never
+"""
 
 from __future__ import annotations
 

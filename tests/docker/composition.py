@@ -24,7 +24,9 @@ UP_TIMEOUT_S = 900
 DOWN_TIMEOUT_S = 120
 TAIL_LINES = 30
 
-COORDINATORS_AND_PARTICIPANTS = ("coordinator", "inventory", "payment", "shipping", "notification")
+ORDERS = ("inventory", "payment", "shipping", "notification")
+TRANSFERS_AND_TRIPS = ("accounts", "ledger", "hotel", "flight", "car")
+COORDINATORS_AND_PARTICIPANTS = ("coordinator", *ORDERS, *TRANSFERS_AND_TRIPS)
 SERVERS = ("postgres", "kafka", "prometheus")
 LONG_RUNNING = (*COORDINATORS_AND_PARTICIPANTS, *SERVERS)
 PORTS = {"coordinator": 8080, "prometheus": 9090, "postgres": 5432, "kafka": 9092}

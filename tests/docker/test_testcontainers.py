@@ -15,12 +15,11 @@ from testcontainers.core.wait_strategies import LogMessageWaitStrategy
 from deploy.local.places import PROJECT
 from deploy.local.processes import Child, Processes, free_port, http_ok
 from tests.docker.api import end_of, start
-from tests.docker.composition import compose_file
+from tests.docker.composition import ORDERS, compose_file
 from tests.e2e.orders import order
 
 pytestmark = pytest.mark.timeout(600)
 
-PARTICIPANTS = ("inventory", "payment", "shipping", "notification")
 START_TIMEOUT_S = 180
 READY_S = 120
 POSTGRES_PORT, KAFKA_PORT = 5432, 9092
@@ -70,9 +69,7 @@ def api(postgres_url: str, bootstrap_servers: str, processes: Processes) -> Iter
         child = processes.python(command, "-m", "coordinator", command, environment=environment)
         assert child.wait(READY_S) == 0, child.output()[-3000:]
     coordinator = processes.python("coordinator", "-m", "coordinator", "serve", environment=environment)
-    participants = [
-        processes.python(name, "-m", f"participants.{name}", environment=environment) for name in PARTICIPANTS
-    ]
+    participants = [processes.python(name, "-m", f"participants.{name}", environment=environment) for name in ORDERS]
     coordinator.wait_until(http_ok(f"http://127.0.0.1:{port}/readyz"), timeout_s=READY_S, what="ready")
     for participant in participants:
         participant.wait_for_line("^ready$|\nready\n", timeout_s=READY_S)

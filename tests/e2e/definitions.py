@@ -21,6 +21,8 @@ STEADY_S = 4.0
 RETRY = Retry(attempts=ATTEMPTS, base=seconds(0.02), cap=seconds(0.1))
 UNDO_RETRY = Retry(attempts=UNDO_ATTEMPTS, base=seconds(0.02), cap=seconds(0.1))
 
+NO_RECOVERY = Retry(attempts=0)
+
 
 def variant(name: str, timeouts: dict[str, float] | None = None) -> SagaDefinition:
     """Make the order saga under another name; `timeouts` are seconds by step, all others have minutes."""
@@ -34,7 +36,8 @@ def variant(name: str, timeouts: dict[str, float] | None = None) -> SagaDefiniti
         )
         for step in order_fulfillment.steps
     )
-    return SagaDefinition(name, 1, order_fulfillment.input, order_fulfillment.business_key, steps)
+    order = order_fulfillment
+    return SagaDefinition(name, 1, order.input, order.business_key, steps, recovery=NO_RECOVERY)
 
 
 def hasty(step: str) -> str:

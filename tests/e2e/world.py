@@ -93,9 +93,10 @@ class Coordinator:
 class World:
     """Everything that the tests of a module share."""
 
-    def __init__(self, stack: LocalStack) -> None:
+    def __init__(self, stack: LocalStack, definitions: str = "tests.e2e.definitions:definitions") -> None:
         name = f"e2e_{secrets.token_hex(4)}"
         self.stack = stack
+        self.definitions = definitions
         self.database = name
         self.prefix = f"{name}."
         self.plan = Plan(self.prefix, STEPS)
@@ -139,7 +140,7 @@ class World:
         return {
             **self.stack.environment(self.url),
             "SAGA_TOPIC_PREFIX": self.prefix,
-            "SAGA_DEFINITIONS": "tests.e2e.definitions:definitions",
+            "SAGA_DEFINITIONS": self.definitions,
             "SAGA_KAFKA__GROUP_ID": f"{self.prefix}coordinator",
             "SAGA_KAFKA__REPLIES_PARTITIONS": str(PARTITIONS),
             "SAGA_KAFKA__COMMANDS_PARTITIONS": str(PARTITIONS),

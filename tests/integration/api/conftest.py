@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
 
 import pytest
 
 from deploy.local.stack import LocalStack
+from tests.integration.api.office import Office, open_offices
 from tests.integration.api.server import Api, start_api
 
 
@@ -20,3 +22,17 @@ def api(stack: LocalStack) -> Iterator[Api]:
     yield running
     running.child.stop()
     stack.postgres.drop_database(database)
+
+
+@pytest.fixture(scope="module")
+async def offices(stack: LocalStack) -> AsyncIterator[Callable[[], Any]]:
+    """Give a maker of services that share one database and one set of topics."""
+    async with open_offices(stack) as make:
+        yield make
+
+
+@pytest.fixture
+async def office(offices: Callable[[], Any]) -> AsyncIterator[Office]:
+    """Give one service."""
+    async with offices() as made:
+        yield made

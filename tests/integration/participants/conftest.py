@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -14,11 +15,31 @@ from tests.integration.participants.office import COMMANDS, Office
 
 @pytest.fixture(scope="session")
 async def office(stack: LocalStack) -> AsyncIterator[Office]:
-    """Give the four sample participants, running; tests share them, each with sagas of its own."""
+    """Give the four participants of orders, running; tests share them, each with sagas of its own."""
+    async with _running(stack, *COMMANDS) as shared:
+        yield shared
+
+
+@pytest.fixture(scope="session")
+async def bank(stack: LocalStack) -> AsyncIterator[Office]:
+    """Give the participants of transfers, running; tests share them, each with sagas and accounts of its own."""
+    async with _running(stack, "accounts", "ledger", "notification") as shared:
+        yield shared
+
+
+@pytest.fixture(scope="session")
+async def agency(stack: LocalStack) -> AsyncIterator[Office]:
+    """Give the participants of trips, running; tests share them, each with sagas and days of its own."""
+    async with _running(stack, "hotel", "flight", "car", "notification") as shared:
+        yield shared
+
+
+@asynccontextmanager
+async def _running(stack: LocalStack, *participants: str) -> AsyncIterator[Office]:
     name = f"participants_{secrets.token_hex(4)}"
     shared = Office(stack, await asyncio.to_thread(stack.create_database, name), f"{name}.")
-    await shared.open(*COMMANDS)
-    children = [shared.launch(participant) for participant in COMMANDS]
+    await shared.open(*participants)
+    children = [shared.launch(participant) for participant in participants]
     waits = (asyncio.to_thread(child.wait_for_line, r"(?m)^ready$", timeout_s=30) for child in children)
     await asyncio.gather(*waits)
     yield shared

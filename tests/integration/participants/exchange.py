@@ -35,29 +35,30 @@ class Heard(msgspec.Struct, frozen=True):
 
 
 class Step(msgspec.Struct, eq=False, kw_only=True):
-    """One step of one saga: enough to build its action and its compensation."""
+    """One step of one saga: enough to build its action and its compensation, which is empty where there is none."""
 
     participant: str
     action: str
-    compensation: str
+    compensation: str = ""
     payload: dict[str, Any]
+    name: str = "step"
     saga_id: str = msgspec.field(default_factory=lambda: str(uuid4()))
 
     @property
     def action_id(self) -> str:
         """The action's command id."""
-        return f"{self.saga_id}:1:step:action"
+        return f"{self.saga_id}:1:{self.name}:action"
 
     @property
     def undo_id(self) -> str:
         """The compensation's command id."""
-        return f"{self.saga_id}:1:step:compensation"
+        return f"{self.saga_id}:1:{self.name}:compensation"
 
     def act(self, attempt: int = 1, *, not_after_ms: int | None = None) -> bytes:
         """Encode the action."""
         moment = not_after_ms if not_after_ms is not None else now_ms() + MINUTE_MS
         payload = msgspec.json.encode(self.payload)
-        return encode_command(self.saga_id, "Test", "step", self.action_id, attempt, payload, moment)
+        return encode_command(self.saga_id, "Test", self.name, self.action_id, attempt, payload, moment)
 
     def undo(self, attempt: int = 1, *, result: Mapping[str, Any] | None = None) -> bytes:
         """Encode the compensation; without a result the outcome is unknown."""
@@ -65,7 +66,7 @@ class Step(msgspec.Struct, eq=False, kw_only=True):
         known = msgspec.json.encode(result) if result is not None else None
         moment = now_ms() + MINUTE_MS
         outcome: Literal["completed", "unknown"] = "unknown" if known is None else "completed"
-        who = (self.saga_id, "Test", "step", self.undo_id, attempt)
+        who = (self.saga_id, "Test", self.name, self.undo_id, attempt)
         return encode_compensation(*who, moment, self.action_id, original, outcome, known)
 
 

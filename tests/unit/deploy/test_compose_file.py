@@ -17,6 +17,7 @@ ONE_SHOTS = {"migrate", "topics"}
 LONG_RUNNING = set(SERVICES) - ONE_SHOTS
 OUR_IMAGE = "saga-coordinator:"
 SECRET = re.compile(r"password|passwd|secret|token|credential|api_?key", re.IGNORECASE)
+PARTICIPANTS = {file.parent.name for file in (PROJECT / "participants").glob("*/__main__.py")}
 VARIABLE = re.compile(r"\$\{[A-Z_]+:-[^}]+\}")
 
 
@@ -156,11 +157,22 @@ def test_the_start_is_ordered() -> None:
     assert SERVICES["migrate"]["depends_on"] == {"postgres": healthy}
     assert SERVICES["topics"]["depends_on"] == {"kafka": healthy}
     assert SERVICES["coordinator"]["depends_on"] == {"migrate": done, "topics": done}
-    for name in ("inventory", "payment", "shipping", "notification"):
+    for name in PARTICIPANTS:
         assert SERVICES[name]["depends_on"] == {"postgres": healthy, "topics": done}
     for name in ONE_SHOTS:
         assert "restart" not in SERVICES[name]
         assert SERVICES[name]["healthcheck"] == {"disable": True}
+
+
+@pytest.mark.parametrize("name", sorted(PARTICIPANTS))
+def test_every_participant_has_a_service(name: str) -> None:
+    """A participant that ships is a service of its name, with a stable name in its group and its own limit."""
+    service = SERVICES[name]
+    ready = service["healthcheck"]["test"][-1]
+    what = ["python", "-m", f"participants.{name}", "--ready-file", ready, "--instance", f"{name}-1"]
+    assert service["command"] == what
+    assert service["image"] == SERVICES["coordinator"]["image"]
+    assert service["mem_limit"] == "256m"
 
 
 def test_images_are_pinned() -> None:

@@ -10,9 +10,14 @@ import msgspec
 import pytest
 
 from coordinator.wire.messages import Command
+from participants.accounts.handlers import accounts
+from participants.car.handlers import car
+from participants.flight.handlers import flight
+from participants.hotel.handlers import hotel
 from participants.inventory.handlers import inventory
 from participants.kit import Connection, Participant, Refused, read_payload
 from participants.kit.inbox import RAW_BYTES_MAX, DeadLetter, read
+from participants.ledger.handlers import ledger
 from participants.notification.handlers import notification
 from participants.payment.handlers import payment
 from participants.shipping.handlers import shipping
@@ -69,6 +74,11 @@ def test_two_handlers_for_one_command_are_a_mistake() -> None:
         (payment, "ProcessPayment", "RefundPayment"),
         (shipping, "CreateShipment", "CancelShipment"),
         (notification, "SendOrderConfirmation", "SendCancellationNotice"),
+        (accounts, "DebitAccount", "ReturnDebit"),
+        (ledger, "RecordTransfer", "VoidTransfer"),
+        (hotel, "BookRoom", "CancelRoom"),
+        (flight, "BookSeat", "CancelSeat"),
+        (car, "RentCar", "CancelRental"),
     ],
 )
 def test_samples_know_their_commands(participant: Participant, action: str, compensation: str) -> None:
@@ -110,3 +120,14 @@ def test_dead_letter_is_bounded_and_storable() -> None:
     assert (len(letter.value), len(letter.key)) == (RAW_BYTES_MAX, RAW_BYTES_MAX)
     assert "\0" not in letter.headers
     assert len(letter.headers.encode()) < 1_000_000
+
+
+def test_two_functions_that_lock_are_a_mistake() -> None:
+    """A participant locks in one place, or the order would not be one."""
+    participant = Participant("p", tables=TABLES)
+
+    async def lock(commands: Any, connection: Connection) -> None: ...
+
+    participant.locks(lock)
+    with pytest.raises(ValueError, match="two functions that lock"):
+        participant.locks(lock)

@@ -12,6 +12,9 @@ from coordinator.wire.inbound import Inbound, decode_event, decode_inbound
 from coordinator.wire.messages import (
     CompensationCompleted,
     CompensationFailed,
+    ExternalCompleted,
+    ExternalError,
+    ExternalFailed,
     InboundMessage,
     StartRefused,
     StartRequested,
@@ -44,6 +47,8 @@ SAMPLES: list[InboundMessage] = [
     CompensationCompleted(*ECHOED, "nothing_to_undo"),
     CompensationFailed(*ECHOED, StepError("", "", retryable=True)),
     StepProgress(*ECHOED),
+    ExternalCompleted(SAGA_ID, "approval", {"approved_by": "anna"}),
+    ExternalFailed(SAGA_ID, "approval", ExternalError("too_dear", "beyond what we pay")),
     StartRequested(definition="OrderFulfillment", input={"order_id": "o-1"}),
     StartRequested(definition="OrderFulfillment", version=3, input=DEEP, start_at="2025-01-31T12:00:00+01:00"),
     Touched(SAGA_ID),

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[3]
 SAGA_ID = "0190f6a4-3c3a-7d10-8a3b-2f1c9d0e4b57"
 ECHO: dict[str, Any] = {"saga_id": SAGA_ID, "step_name": "pay", "command_id": f"{SAGA_ID}:1:pay:action", "attempt": 1}
 ERROR = {"code": "declined", "message": "no", "retryable": False}
+REFUSAL = {"code": "too_dear", "message": "no"}
 MOMENT = "2025-01-31T12:00:00.000Z"
 COMMAND = json.loads(encode_command(SAGA_ID, "Order", "pay", "c-1", 1, b'{"a":{"b":[1]}}', 0))
 UNDO = (SAGA_ID, "Order", "pay", "c-2", 1, 0, "c-1", b"{}")
@@ -31,6 +32,8 @@ SAMPLES: list[tuple[str, dict[str, Any]]] = [
     ("SagaCompensationCompleted", {**ECHO, "effect": "nothing_to_undo"}),
     ("SagaCompensationFailed", {**ECHO, "error": ERROR}),
     ("SagaStepProgress", ECHO),
+    ("SagaExternalStepCompleted", {"saga_id": SAGA_ID, "step_name": "approval", "result": {"by": "anna"}}),
+    ("SagaExternalStepFailed", {"saga_id": SAGA_ID, "step_name": "approval", "error": REFUSAL}),
     ("SagaStartRequested", {"definition": "Order", "input": {}}),
     ("SagaStartRequested", {"definition": "Order", "version": 2, "input": {"a": 1}, "start_at": MOMENT}),
     ("SagaTouched", {"saga_id": SAGA_ID}),

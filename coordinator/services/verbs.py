@@ -1,0 +1,299 @@
+"""Operators' verbs and answers from outside, done to a saga that any process may own (design section 3, rule 12).
+
+    load the row -> the machine decides -> one statement under the row's version, audited in it -> publish, hint
+
+A preview is the same decision with nothing after it. An act whose commit was not heard of is looked up in the audit:
+a version is left once only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import msgspec
+
+from coordinator.engine.cache import ActiveSaga, from_row
+from coordinator.engine.clock import DatabaseClock
+from coordinator.engine.draft import Draft
+from coordinator.engine.messages import CommandBuilder
+from coordinator.engine.observer import Observer
+from coordinator.engine.ports import Chance, Clock, Store
+from coordinator.engine.registry import Registry, result_problem
+from coordinator.engine.topology import Topology
+from coordinator.errors import Conflict, InvalidInput, NotFound, StaleVersion, Unavailable
+from coordinator.saga import machine
+from coordinator.saga.effects import Decision, IssueCommand, Moved, OpenIncident, Verdict
+from coordinator.saga.events import (
+    AbandonRequested,
+    CompensateRequested,
+    Event,
+    ExternalCompleted,
+    ExternalFailed,
+    ResolveRequested,
+    ResumeRequested,
+    RetryRequested,
+    SkipRequested,
+    SuspendRequested,
+    Verb,
+)
+from coordinator.saga.model import Outcome, SagaStatus, Undo
+from coordinator.services.publishing import Publishing
+from coordinator.services.starting import ANSWER_S
+from coordinator.store.postgres import Contended, RowMoved, SagaRow
+from coordinator.store.reads import SagaReads, SagaSummary
+
+TRIES_MAX = 5
+PAUSE_S = 0.05
+
+NAMES: Final[dict[type[Verb], str]] = {
+    RetryRequested: "retry",
+    SkipRequested: "skip",
+    ResolveRequested: "resolve",
+    CompensateRequested: "compensate",
+    SuspendRequested: "suspend",
+    ResumeRequested: "resume",
+    AbandonRequested: "abandon",
+}
+
+
+class VerbRefused(Conflict):
+    """The saga is not in a state in which that is possible; `members` says in which it is."""
+
+    def __init__(self, reason: str, members: dict[str, Any]) -> None:
+        super().__init__(reason)
+        self.members = members
+
+
+class VerbStale(StaleVersion):
+    """The saga is not at the version that the operator looked at; `members` says at which it is."""
+
+    def __init__(self, expected: int, members: dict[str, Any]) -> None:
+        super().__init__(f"the saga is at version {members['version']}, not at {expected}: look at it again")
+        self.members = members
+
+
+class PlannedCommand(msgspec.Struct, frozen=True):
+    """A command that a verb would send."""
+
+    step: str
+    participant: str
+    command: str
+    command_id: str
+    attempt: int
+    payload: msgspec.Raw
+
+
+class Preview(msgspec.Struct, frozen=True):
+    """What a verb would do to a saga that is at `version`.
+
+    `to_be_undone` are the steps whose compensations would follow, in their order; `stays_done` those that would remain
+    done for good; `incidents` are problems that would open.
+    """
+
+    verb: str
+    version: int
+    status: SagaStatus
+    next_status: SagaStatus
+    commands: list[PlannedCommand]
+    to_be_undone: list[str]
+    stays_done: list[str]
+    incidents: list[str]
+
+
+class Verbs:
+    """Does verbs and takes answers; several at a time."""
+
+    def __init__(
+        self,
+        store: Store,
+        reads: SagaReads,
+        publishing: Publishing,
+        registry: Registry,
+        topology: Topology,
+        clock: Clock,
+        now: DatabaseClock,
+        chance: Chance,
+        observer: Observer,
+    ) -> None:
+        self._store = store
+        self._reads = reads
+        self._publishing = publishing
+        self._registry = registry
+        self._commands = CommandBuilder(topology)
+        self._clock = clock
+        self._now = now
+        self._chance = chance
+        self._observer = observer
+        self._acting: set[asyncio.Task[SagaSummary]] = set()
+
+    async def act(self, saga_id: str, expected_version: int, verb: Verb) -> SagaSummary:
+        """Do a verb once; raises NotFound, VerbRefused, VerbStale, Unavailable."""
+        action = NAMES[type(verb)]
+
+        async def once() -> None:
+            await self._act_once(saga_id, expected_version, verb, action)
+
+        async def was_done() -> bool:
+            return await self._reads.was_done(action, saga_id, expected_version, verb.actor, verb.reason)
+
+        return await self._shielded(self._until_done(saga_id, once, was_done))
+
+    async def preview(self, saga_id: str, verb: Verb) -> Preview:
+        """Say what a verb would do now; raises NotFound, VerbRefused, Unavailable."""
+        row, active = await self._look(saga_id)
+        verb = _checked(active, verb)
+        now_ms = self._now.now_ms()
+        decision = self._decide(row, active, verb, now_ms, self._chance.roll())
+        return self._described(active, NAMES[type(verb)], decision, now_ms)
+
+    async def answer(self, saga_id: str, answer: ExternalCompleted | ExternalFailed) -> SagaSummary:
+        """Take an answer to an external step; raises NotFound, InvalidInput, VerbRefused, Unavailable."""
+
+        async def once() -> None:
+            await self._answer_once(saga_id, answer)
+
+        async def was_done() -> bool:
+            _, active = await self._look(saga_id)
+            position = active.definition.index.get(answer.step_name)
+            said = Outcome.COMPLETED if isinstance(answer, ExternalCompleted) else Outcome.FAILED
+            return position is not None and active.saga.steps[position].outcome is said
+
+        return await self._shielded(self._until_done(saga_id, once, was_done))
+
+    # ------------------------------------------------------------ once, whatever happens
+
+    async def _shielded(self, work: Any) -> SagaSummary:
+        """Wait for a while; neither a client that goes away nor one that waited long enough cuts the statement."""
+        acting: asyncio.Task[SagaSummary] = asyncio.create_task(work)
+        self._acting.add(acting)
+        acting.add_done_callback(self._acting.discard)
+        done, _ = await asyncio.wait({acting}, timeout=ANSWER_S)
+        if not done:
+            raise Unavailable("Postgres has not answered in time")
+        return acting.result()
+
+    async def _until_done(
+        self, saga_id: str, once: Callable[[], Awaitable[None]], was_done: Callable[[], Awaitable[bool]]
+    ) -> SagaSummary:
+        problem: Exception = Unavailable("the saga is being written all the time")
+        unknown = False
+        for attempt in range(1, TRIES_MAX + 1):
+            try:
+                if not (unknown and await was_done()):
+                    await once()
+                return await self._present(saga_id)
+            except RowMoved:
+                continue  # the next look says how the saga stands now
+            except Contended as error:
+                problem = error
+            except Unavailable as error:
+                problem, unknown = error, True
+            await self._clock.sleep(PAUSE_S * attempt)
+        raise Unavailable(str(problem)) from problem
+
+    async def _act_once(self, saga_id: str, expected_version: int, verb: Verb, action: str) -> None:
+        row, active = await self._look(saga_id)
+        if row.version != expected_version:
+            # What is not possible now is not possible at any version.
+            self._decide(row, active, verb, self._now.now_ms(), 0.0)
+            raise VerbStale(expected_version, _members(row))
+        verb = _checked(active, verb)
+        now_ms, roll = self._now.now_ms(), self._chance.roll()
+        decision = self._decide(row, active, verb, now_ms, roll)
+        draft = Draft(self._commands)
+        draft.move(active, active.saga, _event(verb), decision, now_ms, roll)
+        draft.batch.audit(verb.actor, action, saga_id, verb.reason, row.version, decision.saga.version)
+        await self._commit(draft)
+
+    async def _answer_once(self, saga_id: str, answer: ExternalCompleted | ExternalFailed) -> None:
+        row, active = await self._look(saga_id)
+        if isinstance(answer, ExternalCompleted):
+            problem = result_problem(active.definition, answer.step_name, bytes(answer.result))
+            if problem is not None:
+                pointer, _, sentence = problem.partition(": ")
+                raise InvalidInput(sentence, f"/{pointer.rstrip('/')}")
+        now_ms, roll = self._now.now_ms(), self._chance.roll()
+        decision = machine.decide(active.definition, active.saga, answer, now_ms=now_ms, roll=roll)
+        if not isinstance(decision, Moved) or decision.verdict is not Verdict.APPLIED:
+            raise VerbRefused(f"step {answer.step_name} does not wait for an answer: {decision.reason}", _members(row))
+        draft = Draft(self._commands)
+        draft.move(active, active.saga, answer, decision, now_ms, roll)
+        await self._commit(draft)
+
+    async def _look(self, saga_id: str) -> tuple[SagaRow, ActiveSaga]:
+        rows = await self._store.load([saga_id])
+        if not rows:
+            raise NotFound("there is no saga with this id")
+        active = from_row(rows[0], self._registry)
+        if active is None:
+            raise VerbRefused("this coordinator does not know the saga's definition", _members(rows[0]))
+        return rows[0], active
+
+    def _decide(self, row: SagaRow, active: ActiveSaga, verb: Verb, now_ms: int, roll: float) -> Moved:
+        try:
+            decision: Decision = machine.decide(active.definition, active.saga, _event(verb), now_ms=now_ms, roll=roll)
+        except Conflict as refusal:
+            raise VerbRefused(str(refusal), _members(row)) from None
+        if not isinstance(decision, Moved):
+            raise VerbRefused(decision.reason, _members(row))
+        return decision
+
+    async def _commit(self, draft: Draft) -> None:
+        committed = await self._store.commit(draft.finish())
+        self._now.observe(committed.now_ms)
+        self._publishing.committed(draft, self._now.now_ms())
+        self._observer.committed(draft.transitions, {}, committed)
+
+    async def _present(self, saga_id: str) -> SagaSummary:
+        saga = (await self._reads.summaries([saga_id])).get(saga_id)
+        if saga is None:
+            raise NotFound("there is no saga with this id")
+        return saga
+
+    # ------------------------------------------------------------ preview
+
+    def _described(self, active: ActiveSaga, action: str, decision: Moved, now_ms: int) -> Preview:
+        saga, steps = decision.saga, active.definition.steps
+        commands = []
+        for effect in decision.effects:
+            if isinstance(effect, IssueCommand):
+                built = self._commands.build(active, saga, effect, now_ms)
+                step = steps[effect.step]
+                payload = msgspec.json.decode(built.payload, type=_Carried).payload
+                commands.append(
+                    PlannedCommand(step.name, step.participant, built.type, built.command_id, built.attempt, payload)
+                )
+        pairs = list(zip(steps, saga.steps, strict=True))
+        owed = [step.name for step, state in reversed(pairs) if state.undo in (Undo.OWED, Undo.ISSUED)]
+        over = saga.status in (SagaStatus.FAILED, SagaStatus.ABANDONED) or saga.facing == "backward"
+        done = (Outcome.COMPLETED, Outcome.UNKNOWN)
+        stays = [step.name for step, state in pairs if over and state.outcome in done and state.undo is Undo.NONE]
+        incidents = [effect.detail for effect in decision.effects if isinstance(effect, OpenIncident)]
+        return Preview(action, active.saga.version, active.saga.status, saga.status, commands, owed, stays, incidents)
+
+
+class _Carried(msgspec.Struct):
+    payload: msgspec.Raw
+
+
+def _checked(active: ActiveSaga, verb: Verb) -> Verb:
+    """Check the result that an operator states against the step's model."""
+    if not isinstance(verb, ResolveRequested) or verb.result is None:
+        return verb
+    problem = result_problem(active.definition, verb.step_name, bytes(verb.result))
+    if problem is None:
+        return verb
+    pointer, _, sentence = problem.partition(": ")
+    raise InvalidInput(sentence, f"/{pointer.rstrip('/')}")
+
+
+def _event(verb: Verb) -> Event:
+    if not isinstance(verb, tuple(NAMES)):
+        raise TypeError(f"{type(verb).__name__} is no verb")
+    return verb  # type: ignore[return-value]
+
+
+def _members(row: SagaRow) -> dict[str, Any]:
+    return {"saga_id": row.id, "saga_status": row.status, "version": row.version}
