@@ -113,7 +113,7 @@ def _timer_line(event: DeadlinePassed | BackoffElapsed | StartDue | SagaDeadline
     if isinstance(event, DeadlinePassed | BackoffElapsed):
         kind = "deadline" if isinstance(event, DeadlinePassed) else "backoff"
         return f"timer {kind} {event.step_name} {event.direction.value} attempt={event.attempt}"
-    return "timer start" if isinstance(event, StartDue) else "timer saga"
+    return "timer start" if isinstance(event, StartDue) else "timer whole"
 
 
 def from_outside(definition: SagaDefinition) -> Iterator[Happening]:
@@ -121,12 +121,12 @@ def from_outside(definition: SagaDefinition) -> Iterator[Happening]:
     for position, step in enumerate(definition.steps):
         if step.external:
             answers: dict[str, Event] = {
-                "completed": ExternalCompleted(step.name, BY, _EMPTY),
-                Said.PROBLEM.value: ExternalCompleted(step.name, BY, _EMPTY, PROBLEM),
-                "failed": ExternalFailed(step.name, BY, _DECLINED),
+                "completes": ExternalCompleted(step.name, BY, _EMPTY),
+                f"completes problem='{PROBLEM}'": ExternalCompleted(step.name, BY, _EMPTY, PROBLEM),
+                "fails": ExternalFailed(step.name, BY, _DECLINED),
             }
             for word, event in answers.items():
-                yield Happening(f"external {step.name} {word}", event, position)
+                yield Happening(f"outside {step.name} {word} by={BY}", event, position)
 
 
 class Verbs:
@@ -153,7 +153,7 @@ class Verbs:
             for resolution in Resolution
         ]
         self._others = [
-            (Happening(f"retry {step.name} payload={{}} by={BY}", RetryRequested(BY, WHY, step.name, _EMPTY)), position)
+            (Happening(f"retry {step.name} by={BY} {{}}", RetryRequested(BY, WHY, step.name, _EMPTY)), position)
             for position, step in enumerate(definition.steps)
             if step.payload is not None
         ]

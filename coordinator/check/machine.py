@@ -75,7 +75,7 @@ class Machine:
 
     def beginnings(self) -> list[Change]:
         """How a saga begins: at once, or scheduled for later."""
-        return [*self._begin("", None), *self._begin(" at=later", 1)]
+        return [*self._begin("", None), *self._begin(" start_in=1h", 1)]
 
     def _begin(self, line: str, start_at_ms: int | None) -> Iterator[Change]:
         happening = Happening(line, StartDue())
