@@ -138,6 +138,12 @@ def _a_suspension_has_an_owner(move: Move) -> Broken:
     return None if opened or (resting and not closed) else "the saga was suspended, and nobody hears of it"
 
 
+def _nothing_is_sent_at_rest(move: Move) -> Broken:
+    """A suspended saga sends nothing."""
+    resting = move.after.status is SagaStatus.SUSPENDED
+    return "a command was sent by a saga that is suspended" if resting and (move.actions or move.undos) else None
+
+
 def _only_operators_abandon(move: Move) -> Broken:
     """A saga is abandoned by an operator, and by nothing else."""
     if move.after.status is not SagaStatus.ABANDONED or move.before.status is SagaStatus.ABANDONED:
@@ -188,6 +194,7 @@ MOVES: tuple[Callable[[Move], Broken], ...] = (
     _one_undo_at_a_time,
     _no_undo_past_the_pivot,
     _a_suspension_has_an_owner,
+    _nothing_is_sent_at_rest,
     _only_operators_abandon,
     _only_operators_ask_anew,
     _asked_once,

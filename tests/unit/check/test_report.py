@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import re
+import time
+
 import pytest
 from typer.testing import CliRunner
 
@@ -64,6 +68,14 @@ def test_without_a_name_every_definition_is_checked() -> None:
     assert code == 0
     assert "Transfer version 1: OK" in said
     assert "Transfer version 2: OK" in said
+
+
+def test_a_search_that_lasts_tells_how_far_it_has_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once a second, beside the result."""
+    seconds_gone = itertools.count()
+    monkeypatch.setattr(time, "monotonic", lambda: next(seconds_gone))
+    _, _, told = saga("Transfer", "--version", "1")
+    assert re.fullmatch(r"(Transfer: [\d,]+ states, [\d,]+ transitions so far\n)+", told)
 
 
 def test_one_version_can_be_chosen() -> None:

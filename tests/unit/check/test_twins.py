@@ -5,21 +5,25 @@ Each twin is shown beside its sound original on the same definition: the origina
 
 from __future__ import annotations
 
+from typing import Any
+
 from coordinator.check.participants import Duties
 from coordinator.saga import machine, moves, rules, verbs
 from coordinator.saga.definition import SagaDefinition, hours
-from coordinator.saga.effects import Decision, IncidentReason, Moved, Stayed, Verdict
+from coordinator.saga.effects import Decision, IncidentReason, IssueCommand, Moved, Stayed, Verdict
 from coordinator.saga.events import (
     BackoffElapsed,
     CompensateRequested,
     ExternalFailed,
     Reply,
+    SagaDeadlinePassed,
+    StartDue,
     StepFailed,
     StepProgressed,
 )
-from coordinator.saga.machine import IGNORED, PENDING, STARTED, SUSPENDED, TRANSITIONS
-from coordinator.saga.model import Kind, Outcome, Saga
-from tests.unit.check.samples import define, is_dear, plain, step
+from coordinator.saga.machine import IGNORED, PENDING, SCHEDULED, STARTED, SUSPENDED, TRANSITIONS
+from coordinator.saga.model import Direction, Kind, Outcome, Saga
+from tests.unit.check.samples import bill, define, is_dear, plain, step
 from tests.unit.check.twins import (
     GROUP,
     LAST_GROUP,
@@ -147,6 +151,27 @@ def test_a_saga_that_waits_for_ever_is_caught(monkeypatch: Patch) -> None:
     assert refuted(definition) == "the saga hangs when nobody answers"
 
 
+def test_a_scheduled_saga_that_never_begins_is_caught(monkeypatch: Patch) -> None:
+    """What was accepted for later begins when its time has come."""
+    definition = sound(plain(1))
+    monkeypatch.delitem(TRANSITIONS, (SCHEDULED, StartDue))
+    monkeypatch.setitem(IGNORED, (SCHEDULED, StartDue), "forgotten")
+    assert refuted(definition) == "the saga hangs when nobody answers"
+
+
+def test_issuing_half_a_stage_is_caught(monkeypatch: Patch) -> None:
+    """When a command of a stage cannot be built, none of the stage is sent."""
+    definition = sound(define(step("a", payload=bill)))
+    honest = moves._ask_for_repair
+
+    def half(c: moves.Context, steps: moves.Steps, problem: Any) -> Moved:
+        moved = honest(c, steps, problem)
+        return replace(moved, effects=(IssueCommand(0, Direction.ACTION, 1), *moved.effects))
+
+    monkeypatch.setattr(moves, "_ask_for_repair", half)
+    assert refuted(definition) == "a command was sent by a saga that is suspended"
+
+
 def test_a_retry_under_another_name_is_caught(monkeypatch: Patch) -> None:
     """A second attempt with a command id of its own would be executed twice."""
     definition = sound(plain(1, attempts=2))
@@ -194,6 +219,13 @@ def test_turning_back_behind_the_pivot_is_caught(monkeypatch: Patch) -> None:
     definition = sound(PIVOTED)
     monkeypatch.setattr(moves.Context, "past_pivot", property(lambda _context: False))
     assert refuted(definition) == "the saga turned back although its pivot is completed"
+
+
+def test_turning_back_because_of_the_saga_deadline_is_caught(monkeypatch: Patch) -> None:
+    """A deadline that passes while the pivot may have happened turns nothing back."""
+    definition = sound(define(step("a"), step("p", kind=Kind.PIVOT), deadline=hours(1)))
+    put(monkeypatch, (STARTED, PENDING), SagaDeadlinePassed, lambda c, _event: moves.cancel(c))
+    assert refuted(definition) == "the saga turned back although its pivot is unknown"
 
 
 def test_cancelling_past_the_pivot_is_caught(monkeypatch: Patch) -> None:
