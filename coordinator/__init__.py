@@ -9,6 +9,7 @@ services           starting and retrying sagas for the API; slow chores of the e
 describe           definitions as tables, drawings, JSON and AsyncAPI
 engine             batches: read, decide, one statement, publish; ownership, relay, sweeper, timers
 store | kafka      Postgres, one statement per file | Kafka clients that defend against their traps
+check              a search through everything that can happen to a definition's sagas
 saga | wire        the pure machine that decides | the pure codecs of the contract with participants
 settings | observability
 errors

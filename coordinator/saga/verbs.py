@@ -52,6 +52,7 @@ from coordinator.saga.moves import (
 
 _GIVEN_UP = (*OPEN_OUTCOMES, Outcome.UNKNOWN)
 _UNSETTLED = (*_GIVEN_UP, Outcome.FAILED)
+_PASSED = (Outcome.COMPLETED, Outcome.SKIPPED)
 
 
 def retry(c: Context, event: RetryRequested) -> Decision:
@@ -82,6 +83,10 @@ def skip(c: Context, event: SkipRequested) -> Decision:
         raise Conflict(f"step {event.step_name} is {state.outcome.value}, it may have run: resolve it")
     if state.outcome not in (Outcome.WAITING, Outcome.FAILED):
         raise Conflict(f"step {event.step_name} is {state.outcome.value} already")
+    if position == c.definition.pivot and any(earlier.outcome not in _PASSED for earlier in c.saga.steps[:position]):
+        raise Conflict(
+            f"it is not yet the turn of the pivot {event.step_name}: what comes before it can still be undone"
+        )
     return _stated(c, event, with_step(c.saga.steps, position, settled(state, Outcome.SKIPPED)), FORWARD)
 
 
