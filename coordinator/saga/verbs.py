@@ -127,8 +127,8 @@ def suspend(c: Context, _event: SuspendRequested) -> Decision:
 
 
 def abandon(c: Context, event: AbandonRequested) -> Decision:
-    """End the saga as it is."""
-    return _closing(event, Moved(with_steps(c, SagaStatus.ABANDONED, c.saga.steps)))
+    """End the saga as it is; what is open may have run, and a late success of it is still noted."""
+    return _closing(event, Moved(with_steps(c, SagaStatus.ABANDONED, all_unknown(c.saga.steps))))
 
 
 # ---------------------------------------------------------------- what the verbs are made of
