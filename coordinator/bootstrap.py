@@ -39,12 +39,16 @@ from coordinator.kafka.publisher import Publisher
 from coordinator.kafka.subscriber import Subscriber
 from coordinator.kafka.topics import TopicSpec, cluster_id, partition_counts
 from coordinator.observability.metrics import Metrics
+from coordinator.saga.definition import Retry, seconds
+from coordinator.services.recovery import Recovery
 from coordinator.services.sagas import SagaService
 from coordinator.services.upkeep import Upkeep
+from coordinator.services.versions import Versions
 from coordinator.settings import Settings
 from coordinator.store.migrations import is_current
 from coordinator.store.postgres import PostgresStore
 from coordinator.store.reads import SagaReads
+from coordinator.store.replicas import Replicas
 
 log = structlog.get_logger()
 
@@ -90,7 +94,8 @@ class Coordinator:
         url = settings.database.url.get_secret_value()
         self._settings = settings
         self._role = role
-        self._registry = Registry(load_definitions(settings.definitions))
+        self._identity = f"{settings.instance}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._registry = Registry(load_definitions(settings.definitions), recovery(settings))
         self._metrics = Metrics()
         self._metrics.register(self._registry.names)
         self._store = PostgresStore(url)
@@ -128,15 +133,16 @@ class Coordinator:
     async def _work(self) -> None:
         bootstrap = self._settings.kafka.bootstrap_servers
         bus = Publisher(bootstrap, f"saga-{self._settings.instance}", security=self._security)
+        versions = Versions(Replicas(self._store, self._identity), self._registry, self._clock)
+        beside: asyncio.Task[None] | None = None
         try:
             await self._patiently("Postgres", self._store.start)
             await self._patiently("the migrations", self._migrated)
             topology = await self._patiently("the topics", self._topology)
             cluster = await self._patiently("Kafka", lambda: cluster_id(bootstrap, security=self._security))
             await self._patiently("Kafka", bus.start)
-            self._registry.bind(
-                await self._patiently("Postgres", lambda: self._store.register_definitions(self._registry.keys))
-            )
+            await self._patiently("its definitions", versions.register)
+            beside = asyncio.create_task(versions.run(self._stopping))
             self._checks += [migrations_check(self._reads), log_days_check(self._reads), publisher_check(bus)]
             self._waiting_for = None
             if self._role == "api":
@@ -148,9 +154,19 @@ class Coordinator:
             log.info("stopped_while_waiting", what=self._waiting_for)
         finally:
             await bus.stop()
+            if beside is not None:
+                await self._leave(versions, beside)
             await self._reads.stop()
             await self._api_store.stop()
             await self._store.stop()
+
+    async def _leave(self, versions: Versions, beside: asyncio.Task[None]) -> None:
+        """Count no longer as a live replica; when Postgres is away the heartbeat runs out by itself."""
+        self._stopping.set()
+        with contextlib.suppress(Unavailable, TimeoutError):
+            async with asyncio.timeout(STOP_S / 4):
+                await beside
+                await versions.leave()
 
     async def _serve_api(self, bus: Publisher, topology: Topology, relay: Relay, now: DatabaseClock) -> None:
         """Answer the REST API until the end."""
@@ -197,13 +213,14 @@ class Coordinator:
             on_reset=lambda reset: engine.ownership.on_reset(reset),  # noqa: PLW0108 - the engine is made of the inbox
         )
         parts = EngineParts(
-            owner=f"{settings.instance}:{os.getpid()}:{secrets.token_hex(4)}",
+            owner=self._identity,
             cluster_id=cluster,
             registry=self._registry,
             topology=topology,
             metrics=self._metrics,
             lifecycle=self._lifecycle(bus, topology),
             log_transitions=settings.log.transitions,
+            recovery=recovery(settings),
         )
         engine = self._engine = Engine(self._store, bus, inbox, self._clock, self._chance, parts)
         self._checks.append(("partitions", lambda: _owns(engine)))
@@ -217,7 +234,16 @@ class Coordinator:
             settings.database.log_retention_days,
         )
         await self._patiently("the log's days", upkeep.make_log_days)
-        beside = [asyncio.create_task(upkeep.run(self._stopping))]
+        worker = Recovery(
+            self._store,
+            bus,
+            topology,
+            self._registry,
+            self._metrics,
+            lambda: engine.ownership.owned,
+            recovery(settings),
+        )
+        beside = [asyncio.create_task(chores.run(self._stopping)) for chores in (upkeep, worker)]
         if self._role == "all":
             beside.append(asyncio.create_task(self._serve_api(bus, topology, engine.relay, engine.now)))
         if self._stopping.is_set():
@@ -306,6 +332,12 @@ def security(settings: Settings) -> Security:
         password=kafka.password.get_secret_value() if kafka.password is not None else None,
         ca_file=kafka.ca_file,
     )
+
+
+def recovery(settings: Settings) -> Retry:
+    """How often, and when, dead letters are sent again by themselves."""
+    given = settings.recovery
+    return Retry(given.tries, seconds(given.base_seconds), given.factor, seconds(given.cap_seconds))
 
 
 def topic_specs(settings: Settings, participants: list[str]) -> list[TopicSpec]:

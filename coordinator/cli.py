@@ -13,17 +13,22 @@ import structlog
 import typer
 import uvloop
 
+from coordinator import cli_definitions
 from coordinator.bootstrap import Coordinator, Role, security, topic_specs
 from coordinator.definitions import load_definitions
 from coordinator.engine.registry import Registry
-from coordinator.errors import ConfigurationError, SagaError, Unavailable
+from coordinator.errors import ConfigurationError, DefinitionError, SagaError, Unavailable
 from coordinator.kafka.topics import ensure_topics
 from coordinator.observability import logs
+from coordinator.services.catalogue import definition_lines, list_definitions
 from coordinator.settings import Settings, read_settings
 from coordinator.store.migrations import migrate as run_migrations
+from coordinator.store.reads import DefinitionUse, SagaReads
+from coordinator.store.replicas import LIVE_S
 
 log = structlog.get_logger()
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="A saga coordinator over Kafka and Postgres.")
+app.add_typer(cli_definitions.app, name="definitions")
 
 WRONG_SETTING, FAILED = 2, 3
 PATIENCE_TRIES, PATIENCE_S = 15, 2.0
@@ -52,20 +57,11 @@ def topics() -> None:
     _run(lambda settings: _patiently(lambda: _topics(settings)))
 
 
-@app.command()
-def definitions() -> None:
-    """List the saga definitions with their steps."""
-    settings = _settings()
-    try:
-        found = load_definitions(settings.definitions)
-    except ConfigurationError as error:
-        _end(error, WRONG_SETTING)
-        raise
-    for definition in found:
-        typer.echo(f"{definition.name} version {definition.version}")
-        for step in definition.steps:
-            undo = step.compensation or "-"
-            typer.echo(f"  {step.name:24} {step.participant:14} {step.action:24} {undo:24} {step.timeout}")
+@cli_definitions.app.callback(invoke_without_command=True)
+def definitions(context: typer.Context) -> None:
+    """List the versions of all definitions, and how many sagas run on each."""
+    if context.invoked_subcommand is None:
+        _run(_list_definitions)
 
 
 async def _patiently(action: Callable[[], Awaitable[None]]) -> None:
@@ -98,6 +94,20 @@ async def _topics(settings: Settings) -> None:
         typer.echo(f"{name}: {count} partitions")
 
 
+async def _list_definitions(settings: Settings) -> None:
+    registry = Registry(load_definitions(settings.definitions))
+    reads = SagaReads(settings.database.url.get_secret_value(), 1)
+    uses: list[DefinitionUse] = []
+    try:
+        uses = await reads.definitions(LIVE_S)
+    except Unavailable as error:
+        sys.stderr.write(f"saga: no counts: {error}\n")
+    finally:
+        await reads.stop()
+    for line in definition_lines(list_definitions(registry, uses)):
+        typer.echo(line)
+
+
 def _settings() -> Settings:
     try:
         return read_settings()
@@ -113,7 +123,7 @@ def _run(action: Any) -> None:
     try:
         work: Coroutine[Any, Any, None] = action(settings)
         uvloop.run(work)
-    except ConfigurationError as error:
+    except (ConfigurationError, DefinitionError) as error:
         _end(error, WRONG_SETTING)
     except SagaError as error:
         _end(error, FAILED)

@@ -103,6 +103,17 @@ class EventsSettings(BaseModel):
     enabled: bool = True
 
 
+class RecoverySettings(BaseModel):
+    """How often, and when, dead letters are sent again by themselves."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    tries: Annotated[int, Field(ge=0, le=100)] = 5
+    base_seconds: Annotated[float, Field(ge=0.01, le=3600)] = 10.0
+    factor: Annotated[float, Field(ge=1, le=10)] = 2.0
+    cap_seconds: Annotated[float, Field(ge=0.01, le=24 * 3600)] = 600.0
+
+
 class LogSettings(BaseModel):
     """What the process writes to standard error."""
 
@@ -126,6 +137,7 @@ class Settings(BaseSettings):
     database: DatabaseSettings = DatabaseSettings()
     api: ApiSettings = ApiSettings()
     events: EventsSettings = EventsSettings()
+    recovery: RecoverySettings = RecoverySettings()
     log: LogSettings = LogSettings()
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from coordinator.saga.definition import SagaDefinition
-from sagas.bank_transfer import bank_transfer
-from sagas.order_fulfillment import order_fulfillment
-from sagas.travel_booking import travel_booking
+from sagas.bank_transfer import bank_transfer as _bank_transfer
+from sagas.order_fulfillment import order_fulfillment as _order_fulfillment
+from sagas.travel_booking import travel_booking as _travel_booking
 
-definitions: tuple[SagaDefinition, ...] = (order_fulfillment, bank_transfer, travel_booking)
+# Under other names, so that `sagas.bank_transfer` stays the module.
+definitions: tuple[SagaDefinition, ...] = (_order_fulfillment, _bank_transfer, _travel_booking)

@@ -36,8 +36,8 @@ class TransferInput(_Input):
     """A transfer as the bank's front end sends it; `transfer_id` names it for ever, `currency` is an ISO 4217 code."""
 
     transfer_id: Name
-    source_account: Name
-    destination_account: Name
+    source_account: Annotated[Name, Field(examples=["acc-ann"])]
+    destination_account: Annotated[Name, Field(examples=["acc-bob"])]
     amount_minor: Amount
     currency: Currency
     source_email: Email

@@ -47,7 +47,7 @@ class Card(_Input):
 class Address(_Input):
     """Where the parcel goes; `country` is an ISO 3166 code of two letters."""
 
-    country: Annotated[str, Field(pattern="^[A-Z]{2}$")]
+    country: Annotated[str, Field(pattern="^[A-Z]{2}$", examples=["NL"])]
     city: Line
     street: Line
 
@@ -57,10 +57,10 @@ class OrderInput(_Input):
 
     order_id: Name
     customer_id: Name
-    email: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$", max_length=254)]
+    email: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$", max_length=254, examples=["jo@example.com"])]
     items: Annotated[list[Item], Field(min_length=1, max_length=ITEMS_MAX)]
     amount_cents: Cents
-    currency: Annotated[str, Field(pattern="^[A-Z]{3}$")]
+    currency: Annotated[str, Field(pattern="^[A-Z]{3}$", examples=["EUR"])]
     card: Card
     address: Address
 

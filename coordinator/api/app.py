@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from coordinator.api import documents
 from coordinator.api.bodies import Limits
+from coordinator.api.definitions import add_definition_routes
 from coordinator.api.health import Check, ReadinessProbe
 from coordinator.api.middleware import Guard, request_id_of
 from coordinator.api.problems import RequestRefused, respond, starting
@@ -42,6 +43,7 @@ class ApiParts(msgspec.Struct, frozen=True):
 def create_app(parts: ApiParts) -> FastAPI:
     """Build the app of a process that serves clients."""
     app = create_health_app(parts.metrics, parts.checks)
+    add_definition_routes(app, parts.reads, parts.registry)
     add_saga_routes(app, parts.service, parts.reads, parts.registry, parts.limits)
     return app
 

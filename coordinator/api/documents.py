@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from coordinator.api.health import Readiness
 from coordinator.api.problems import MEDIA_TYPE, Problem
 from coordinator.saga.model import SagaStatus
+from coordinator.services.catalogue import DefinitionView
 from coordinator.services.views import SagaDetail
 from coordinator.store.reads import LogEntry, SagaSummary
 
@@ -94,7 +95,13 @@ class LogPage(msgspec.Struct, frozen=True):
     next_after: int | None
 
 
-_ANSWERS = (SagaSummary, SagaDetail, BulkAnswer, SagaPage, LogPage, Problem, Readiness)
+class DefinitionList(msgspec.Struct, frozen=True):
+    """Every version of every definition, by name."""
+
+    definitions: list[DefinitionView]
+
+
+_ANSWERS = (SagaSummary, SagaDetail, BulkAnswer, SagaPage, LogPage, DefinitionList, Problem, Readiness)
 _ORDER = {
     "definition": "OrderFulfillment",
     "input": {
@@ -194,7 +201,10 @@ START = _route(
         201: ("The saga has begun", "SagaSummary"),
         200: ("The same request began this saga before", "SagaSummary"),
     },
-    {**_BODY_PROBLEMS, 409: "The business key belongs to a saga with another input"},
+    {
+        **_BODY_PROBLEMS,
+        409: "The business key belongs to a saga with another input; or not every replica knows the version yet",
+    },
     body="StartBody",
     example=_ORDER,
     parameters=[_KEY],
@@ -240,6 +250,11 @@ LIST = _route(
         _in_query("limit", "How many.", {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}),
         _in_query("cursor", "`next_cursor` of the page before.", {"type": "string"}),
     ],
+)
+DEFINITIONS = _route(
+    "The versions of all definitions, and how many sagas run on each",
+    {200: ("All that are loaded here or were ever registered", "DefinitionList")},
+    {422: "A parameter is wrong"},
 )
 RETRY = _route(
     "Let a suspended saga go on",

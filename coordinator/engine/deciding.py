@@ -11,6 +11,7 @@ import structlog
 from coordinator.engine.cache import ActiveSaga, SagaCache, from_row
 from coordinator.engine.clock import DatabaseClock, new_saga_id
 from coordinator.engine.draft import Draft
+from coordinator.engine.letters import KEPT_ALWAYS, RECOVERY, TRANSIENT, dead_record, reference_of
 from coordinator.engine.messages import CommandBuilder, refusal_id
 from coordinator.engine.ownership import Ownership
 from coordinator.engine.ports import Chance, Clock, Store
@@ -20,7 +21,6 @@ from coordinator.engine.reading import (
     ReplyArrival,
     StartArrival,
     TouchArrival,
-    dead_record,
     event_of,
 )
 from coordinator.engine.registry import Registry, check_start_at
@@ -28,6 +28,7 @@ from coordinator.engine.topology import Topology
 from coordinator.errors import InvalidInput
 from coordinator.kafka.records import Outgoing
 from coordinator.saga import machine
+from coordinator.saga.definition import Retry
 from coordinator.saga.effects import Moved, Verdict
 from coordinator.store.batch import Token
 from coordinator.wire.cloudevents import event_headers
@@ -69,6 +70,7 @@ class Decider:
         now: DatabaseClock,
         chance: Chance,
         ownership: Ownership,
+        recovery: Retry = RECOVERY,
     ) -> None:
         self.store = store
         self.cache = cache
@@ -79,6 +81,7 @@ class Decider:
         self.now = now
         self.chance = chance
         self.ownership = ownership
+        self.recovery = recovery
         self._sampled_at = -SAMPLE_EVERY_S
 
     async def decide(self, arrivals: Sequence[Arrival]) -> Decided:
@@ -271,6 +274,9 @@ class _Judge:
         self.draft.records.append(Outgoing(topology.events, partition, token.saga_id.encode(), body, headers, token))
 
     def _set_aside(self, arrival: Arrival, reason: str, detail: str) -> Verdict:
+        if reason in KEPT_ALWAYS or reference_of(arrival.record) is not None:
+            self._write_dead(arrival, reason, detail)
+            return Verdict.QUARANTINED
         kept = self._dead.get(arrival.part, 0)
         if kept >= DEAD_LETTERS_PER_BATCH:
             self._crowd.setdefault(arrival.part, []).append(arrival)
@@ -280,10 +286,12 @@ class _Judge:
         return Verdict.QUARANTINED
 
     def _write_dead(self, arrival: Arrival, reason: str, detail: str) -> None:
-        ownership = self._d.ownership
-        self.draft.batch.set_aside_record(
-            dead_record(arrival, reason, detail, ownership.cluster_id, self._d.topology.replies)
-        )
+        d = self._d
+        roll = d.chance.roll()
+        letter = dead_record(arrival, reason, detail, d.ownership.cluster_id, d.topology.replies, d.recovery, roll)
+        self.draft.batch.set_aside_record(letter)
+        if letter.letter_id is not None and letter.pause_ms is None and reason in TRANSIENT:
+            log.error("dead_letter_given_up", letter_id=letter.letter_id, tries=letter.try_, reason=reason, alert=True)
         log.warning(
             "record_set_aside",
             partition=arrival.part,

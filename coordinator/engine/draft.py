@@ -15,6 +15,7 @@ from coordinator.engine.journal import BEGAN, began, entry
 from coordinator.engine.messages import CommandBuilder
 from coordinator.kafka.records import Outgoing
 from coordinator.saga.effects import (
+    CloseLetter,
     DeadLetterCommand,
     Effect,
     IssueCommand,
@@ -23,7 +24,7 @@ from coordinator.saga.effects import (
     ResolveIncidents,
 )
 from coordinator.saga.events import Event
-from coordinator.saga.model import Direction, Saga, SagaStatus, dump_state
+from coordinator.saga.model import Direction, Saga, SagaStatus, command_id, dump_state
 from coordinator.store.batch import Batch, Token
 
 
@@ -129,6 +130,8 @@ class Draft:
                     self.batch.resolve_incidents(saga.id, effect.by)
                 case DeadLetterCommand():
                     self._set_aside(active, saga, effect, now_ms)
+                case CloseLetter():
+                    self._close_letter(active, saga, effect)
                 case _:
                     assert_never(effect)
 
@@ -144,6 +147,11 @@ class Draft:
             command.payload,
         )
         self.records.append(self._commands.record(command, active, token, now_ms))
+
+    def _close_letter(self, active: ActiveSaga, saga: Saga, effect: CloseLetter) -> None:
+        name = active.definition.steps[effect.step].name
+        generation = saga.steps[effect.step].generation
+        self.batch.close_letter(saga.id, command_id(saga.id, generation, name, effect.direction))
 
     def _set_aside(self, active: ActiveSaga, saga: Saga, effect: DeadLetterCommand, now_ms: int) -> None:
         state = saga.steps[effect.step]

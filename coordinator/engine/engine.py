@@ -18,6 +18,7 @@ import structlog
 
 from coordinator.engine.cache import SagaCache
 from coordinator.engine.clock import DatabaseClock
+from coordinator.engine.letters import RECOVERY
 from coordinator.engine.lifecycle import Lifecycle
 from coordinator.engine.observer import Observer
 from coordinator.engine.ownership import Ownership
@@ -31,6 +32,7 @@ from coordinator.engine.worker import BatchWorker
 from coordinator.errors import ConfigurationError, Unavailable
 from coordinator.kafka.watchdog import Action, Watchdog
 from coordinator.observability.metrics import Metrics
+from coordinator.saga.definition import Retry
 from coordinator.store.batch import Token
 
 log = structlog.get_logger()
@@ -55,6 +57,7 @@ class EngineParts:
         metrics: Metrics,
         lifecycle: Lifecycle | None,
         log_transitions: bool,
+        recovery: Retry = RECOVERY,
     ) -> None:
         self.owner = owner
         self.cluster_id = cluster_id
@@ -63,6 +66,7 @@ class EngineParts:
         self.metrics = metrics
         self.lifecycle = lifecycle
         self.log_transitions = log_transitions
+        self.recovery = recovery
 
 
 class Engine:
@@ -105,6 +109,7 @@ class Engine:
             self.now,
             chance,
             observer,
+            parts.recovery,
         )
         self._watchdog = Watchdog()
         self._stopping = asyncio.Event()

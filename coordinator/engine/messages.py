@@ -11,7 +11,6 @@ from coordinator.kafka.records import Outgoing
 from coordinator.saga.definition import SagaDefinition, Step
 from coordinator.saga.effects import IssueCommand
 from coordinator.saga.model import Direction, Outcome, Saga, command_id
-from coordinator.saga.payloads import carried
 from coordinator.store.batch import Token
 from coordinator.store.postgres import UnsentMessage
 from coordinator.wire.cloudevents import command_headers, event_headers
@@ -51,10 +50,9 @@ class BuiltCommand(msgspec.Struct, frozen=True, gc=False):
 class Plan:
     """What the commands of one step share: worked out once per definition and topology."""
 
-    __slots__ = ("action", "action_template", "compensation", "expiry_ms", "name", "partitions", "step", "topic")
+    __slots__ = ("action", "action_template", "compensation", "expiry_ms", "name", "partitions", "topic")
 
     def __init__(self, topology: Topology, definition: SagaDefinition, step: Step) -> None:
-        self.step = step
         self.name = step.name
         self.action = step.action
         self.compensation = step.compensation or ""
@@ -80,11 +78,7 @@ class CommandBuilder:
         partition = active.part % plan.partitions
         not_after_ms = now_ms + plan.expiry_ms
         action_id = command_id(saga.id, state.generation, plan.name, _ACTION)
-        payload = (
-            active.input
-            if plan.step.payload is None and state.payload is msgspec.UNSET
-            else carried(active.definition, plan.step, state, active.input)
-        )
+        payload = active.input if isinstance(state.payload, msgspec.UnsetType) else bytes(state.payload)
         if effect.direction is _ACTION:
             value = plan.action_template.encode(
                 active.key, action_id.encode(), effect.attempt, payload, format_ms(not_after_ms).encode()

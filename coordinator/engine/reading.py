@@ -5,7 +5,6 @@ An arrival covers one offset, or a range of unreadable ones; every arrival gets 
 
 from __future__ import annotations
 
-import base64
 from typing import cast
 
 import msgspec
@@ -13,22 +12,18 @@ import structlog
 
 from coordinator.engine.hashing import hash_input
 from coordinator.engine.ports import Polled
-from coordinator.engine.registry import RESULT_BYTES_MAX, Registry, check_input, result_problem
+from coordinator.engine.registry import RESULT_BYTES_MAX, Registry, VersionHeld, check_input, result_problem
 from coordinator.errors import InvalidInput
 from coordinator.kafka.records import Record, Skipped
 from coordinator.saga import events
 from coordinator.saga.definition import SagaDefinition
 from coordinator.saga.model import UndoEffect
-from coordinator.store.batch import DeadRecord
 from coordinator.wire import messages as wire
 from coordinator.wire.inbound import Inbound, decode_inbound
 from coordinator.wire.rfc3339 import parse_ms
 from coordinator.wire.strict_json import Refused
 
 log = structlog.get_logger()
-
-RAW_BYTES_MAX = 64 * 1024  # of a dead letter's value; enough to see what it was
-HEADERS_MAX = 50  # of a dead letter
 
 
 class ReplyArrival(msgspec.Struct, frozen=True, gc=False):
@@ -146,6 +141,8 @@ def _read_start(
         input_hash = hash_input(message.input)
     except InvalidInput as error:
         raise Refused("schema", str(error), path=error.pointer) from None
+    except VersionHeld as error:  # kept as a letter: it is in order, and can be sent again later
+        raise Refused("version_not_ready", str(error), path="version") from None
     return StartArrival(
         part,
         record.offset,
@@ -196,42 +193,3 @@ def _rarer_event_of(
 
 def _failure(error: wire.StepError) -> events.Failure:
     return events.Failure(error.code, error.message, error.retryable)
-
-
-def dead_record(arrival: Arrival, reason: str, detail: str, cluster_id: str, topic: str) -> DeadRecord:
-    """An arrival as a dead letter keeps it: raw bytes (cut), headers (capped), and why."""
-    record = arrival.record
-    value = record.value if record is not None else None
-    return DeadRecord(
-        reason,
-        _storable(detail)[:2000],
-        cluster_id,
-        topic,
-        arrival.part,
-        arrival.offset,
-        arrival.next_offset,
-        record.key[:RAW_BYTES_MAX] if record is not None and record.key is not None else None,
-        value[:RAW_BYTES_MAX] if value is not None else None,
-        len(value) if value is not None else None,
-        _headers_json(record) if record is not None else b"[]",
-    )
-
-
-def _headers_json(record: Record) -> bytes:
-    """Headers as JSON: [name, text], [name, null] without a value, [name, null, base64] where it is no UTF-8."""
-    shown: list[list[str | None]] = []
-    for name, value in list(record.headers)[:HEADERS_MAX]:
-        if value is None:
-            shown.append([name, None])
-            continue
-        raw = value[:1024]
-        try:
-            shown.append([name, raw.decode()])
-        except UnicodeDecodeError:
-            shown.append([name, None, base64.b64encode(raw).decode()])
-    return msgspec.json.encode(shown)
-
-
-def _storable(text: str) -> str:
-    """Text as Postgres takes it: no NUL, no lone surrogate."""
-    return text.replace("\x00", "\\0").encode("utf-8", "backslashreplace").decode()

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import cached_property
 
 from pydantic import ValidationError
 
-from coordinator.errors import DefinitionError, InvalidInput
-from coordinator.saga.definition import SagaDefinition
+from coordinator.errors import CallerError, Conflict, DefinitionError, InvalidInput
+from coordinator.saga.content import Content, content_of
+from coordinator.saga.definition import RECOVERY, Retry, SagaDefinition
+from coordinator.saga.differences import differences
 
 # A compensation carries the input and the result, and its reader takes 256 KiB.
 INPUT_BYTES_MAX = 64 * 1024
@@ -15,34 +19,77 @@ RESULT_BYTES_MAX = 128 * 1024
 SCHEDULED_MAX_MS = 366 * 86_400_000  # who means longer has mistaken the unit
 
 
-class Registry:
-    """Every known version of every definition; new sagas begin on the newest."""
+class VersionHeld(Conflict):
+    """The version starts no sagas for now: not every live replica could run them."""
 
-    def __init__(self, definitions: Iterable[SagaDefinition]) -> None:
-        self._by_version: dict[tuple[str, int], SagaDefinition] = {}
-        self._newest: dict[str, SagaDefinition] = {}
+    kind = "version-not-ready"
+
+
+class Registry:
+    """Every known version of every definition; new sagas begin on the newest that every live replica knows.
+
+    `recovery` is for those that do not say themselves how what was given up is tried again.
+    """
+
+    def __init__(self, definitions: Iterable[SagaDefinition], recovery: Retry = RECOVERY) -> None:
+        written: dict[tuple[str, int], SagaDefinition] = {}
         for definition in definitions:
             key = (definition.name, definition.version)
-            if key in self._by_version:
-                raise DefinitionError(f"{definition.name} version {definition.version} is defined twice")
-            self._by_version[key] = definition
-            newest = self._newest.get(definition.name)
-            if newest is None or newest.version < definition.version:
-                self._newest[definition.name] = definition
+            if key in written:
+                raise DefinitionError(_twice(written[key], definition))
+            written[key] = definition
+        # What the settings fill in is not content: another setting is not another definition.
+        self._written = tuple(written.values())
+        self._by_version = {
+            key: definition
+            if definition.recovery is not None or recovery == RECOVERY
+            else replace(definition, recovery=recovery)
+            for key, definition in written.items()
+        }
+        self._newest = _newest(self._by_version.values())
+        self._held: dict[tuple[str, int], str] = {}
+        self._startable = self._newest
         self._by_id: dict[int, SagaDefinition] = {}
         self._ids: dict[tuple[str, int], int] = {}
         self._names: dict[int, tuple[str, int]] = {}
 
     def bind(self, ids: Mapping[tuple[str, int], int]) -> None:
-        """Take the ids under which the database knows the definitions."""
+        """Take the ids under which the database knows the definitions, as they are here."""
         self._ids = dict(ids)
-        self._names = {identity: key for key, identity in ids.items()}
+        self._names |= {identity: key for key, identity in ids.items()}
         self._by_id = {ids[key]: definition for key, definition in self._by_version.items() if key in ids}
+
+    def learn(self, names: Mapping[int, tuple[str, int]], held: Mapping[tuple[str, int], str]) -> None:
+        """Take (name, version) of all that was ever registered, and why versions start no sagas for now."""
+        self._names = dict(names)
+        self._held = dict(held)
+        free = (definition for key, definition in self._by_version.items() if key not in held)
+        self._startable = _newest(free) if held else self._newest
+
+    @cached_property
+    def contents(self) -> list[Content]:
+        """The content of every known definition."""
+        return [content_of(definition) for definition in self._written]
+
+    @property
+    def definitions(self) -> list[SagaDefinition]:
+        """Every known version of every definition."""
+        return list(self._by_version.values())
+
+    @property
+    def ids(self) -> dict[tuple[str, int], int]:
+        """The small id of every known (name, version)."""
+        return dict(self._ids)
 
     @property
     def keys(self) -> list[tuple[str, int]]:
         """(name, version) of every known definition."""
         return list(self._by_version)
+
+    @property
+    def known_ids(self) -> list[int]:
+        """The small ids of the definitions that this process can run."""
+        return list(self._by_id)
 
     @property
     def names(self) -> list[str]:
@@ -68,16 +115,43 @@ class Registry:
 
     def ids_of_name(self, name: str) -> list[int]:
         """The small ids of all versions of a name that were ever registered."""
-        return [identity for (known, _), identity in self._ids.items() if known == name]
+        return [identity for identity, (known, _) in self._names.items() if known == name]
 
     def choose(self, name: str, version: int | None) -> SagaDefinition:
-        """The definition that a start request means; raises InvalidInput with what is known."""
-        definition = self._newest.get(name) if version is None else self._by_version.get((name, version))
+        """The definition that a start request means; raises InvalidInput with what is known, VersionHeld with why."""
+        if version is None:
+            definition = self._startable.get(name) or self._newest.get(name)
+        else:
+            definition = self._by_version.get((name, version))
         if definition is None:
-            wanted = name if version is None else f"{name} version {version}"
-            known = ", ".join(f"{known} ({number})" for known, number in sorted(self._by_version))
-            raise InvalidInput(f"there is no definition {wanted}; known are: {known}", "/definition")
+            raise self._not_here(name, version)
+        if self._held and (name, definition.version) in self._held:
+            raise self._on_hold(name, definition.version)
         return definition
+
+    def _not_here(self, name: str, version: int | None) -> CallerError:
+        elsewhere = [number for known, number in self._held if known == name and version in (None, number)]
+        if elsewhere:
+            return self._on_hold(name, max(elsewhere))
+        wanted = name if version is None else f"{name} version {version}"
+        known = ", ".join(f"{known} ({number})" for known, number in sorted(self._by_version))
+        return InvalidInput(f"there is no definition {wanted}; known are: {known}", "/definition")
+
+    def _on_hold(self, name: str, version: int) -> VersionHeld:
+        return VersionHeld(f"{name} version {version} starts no sagas for now: {self._held[name, version]}")
+
+
+def _newest(definitions: Iterable[SagaDefinition]) -> dict[str, SagaDefinition]:
+    """The newest version by name."""
+    return {each.name: each for each in sorted(definitions, key=lambda each: each.version)}
+
+
+def _twice(first: SagaDefinition, second: SagaDefinition) -> str:
+    what = f"{first.name} version {first.version}"
+    lines = differences(content_of(first).document, content_of(second).document)
+    if not lines:
+        return f"{what} is defined twice"
+    return f"{what} is defined twice, with two contents: {'; '.join(lines)}. Give one of them another version"
 
 
 def check_input(definition: SagaDefinition, raw: bytes) -> str:

@@ -19,6 +19,7 @@ from coordinator.engine.cache import ActiveSaga, SagaCache
 from coordinator.engine.clock import DatabaseClock
 from coordinator.engine.deciding import Decided, Decider, saga_ids
 from coordinator.engine.draft import Draft
+from coordinator.engine.letters import RECOVERY
 from coordinator.engine.observer import Observer
 from coordinator.engine.ownership import Marks, Ownership
 from coordinator.engine.ports import Chance, Clock, Polled, Store
@@ -29,6 +30,7 @@ from coordinator.engine.timers import Timers
 from coordinator.engine.topology import Topology
 from coordinator.errors import Unavailable
 from coordinator.saga import machine
+from coordinator.saga.definition import Retry
 from coordinator.saga.effects import Moved
 from coordinator.saga.events import DeadlinePassed, Event, PublicationDelayed
 from coordinator.store.batch import Token
@@ -62,6 +64,7 @@ class BatchWorker:
         now: DatabaseClock,
         chance: Chance,
         observer: Observer,
+        recovery: Retry = RECOVERY,
     ) -> None:
         self._store = store
         self._ownership = ownership
@@ -75,7 +78,7 @@ class BatchWorker:
         self._observer = observer
         self._hand: _Hand | None = None
         ownership.quiesce = self.land
-        self._decider = Decider(store, cache, registry, topology, clock, now, chance, ownership)
+        self._decider = Decider(store, cache, registry, topology, clock, now, chance, ownership, recovery)
 
     async def handle(self, polled: list[Polled]) -> int:
         """Decide about polled records and begin to write; answers how many there were.

@@ -43,6 +43,18 @@ class Metrics:
             "saga_records_total", "Consumed records by their verdict.", ["verdict"], registry=self.registry
         )
         self.dead_letters = Counter("saga_dead_letters_total", "Records set aside.", ["reason"], registry=self.registry)
+        self.open_letters = Gauge(
+            "saga_dead_letters_open",
+            "Dead letters that nothing was done about; next is who acts on them: recovery, a person, or their saga.",
+            ["kind", "reason", "next"],
+            registry=self.registry,
+        )
+        self.redriven = Counter(
+            "saga_dead_letters_redriven_total",
+            "Dead letters sent again, by the recovery worker or a person.",
+            ["by"],
+            registry=self.registry,
+        )
         self.oddities = Counter(
             "saga_odd_records_total",
             "Records taken although their key is not the saga's id or they have fields that nobody knows.",
@@ -77,6 +89,8 @@ class Metrics:
         )
         for verdict in ("applied", "duplicate", "stale", "foreign", "quarantined"):
             self.verdicts.labels(verdict)
+        for by in ("recovery", "person"):
+            self.redriven.labels(by)
         for kind in ("wrong_key", "unknown_fields"):
             self.oddities.labels(kind)
 

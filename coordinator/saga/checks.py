@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +73,12 @@ def _step_problems(step: Step) -> list[str]:
     for name, function in {"when": step.when, "payload": step.payload if callable(step.payload) else None}.items():
         if function is not None and not _takes_two(function):
             found.append(f"{name} must be a function of two arguments: the input and the results")
+        elif inspect.iscoroutinefunction(function):
+            found.append(f"{name} must be a plain function: a definition waits for nothing")
+    if step.payload is not None and not callable(step.payload) and not isinstance(step.payload, Mapping):
+        found.append("the payload must be paths by field or a function")
+    if not isinstance(step.kind, Kind):
+        found.append("the kind must be one of Kind")
     found += _time_problems(step)
     for name, retry in {"retry": step.retry, "compensation retry": step.compensation_retry}.items():
         found += [f"{name}: {sentence}" for sentence in _retry_problems(retry)]

@@ -23,7 +23,7 @@ from pydantic import BaseModel
 from coordinator.errors import DefinitionError
 from coordinator.saga import checks
 from coordinator.saga.model import Kind
-from coordinator.saga.paths import Compiled, Fields, compiled, needs
+from coordinator.saga.paths import Compiled, Fields, compiled
 
 __all__ = [
     "COMPENSATION_RETRY",
@@ -90,10 +90,10 @@ class Step:
     `timeout` is how long one attempt may stay unanswered; `progress_max` is how far reports of progress may move that
     deadline, counted from the attempt's issue. `expiry` is how long after its issue a participant may still begin the
     action; it is wide: a command that waited out an outage of ours is still wanted. `result` is the shape that later
-    readers rely on; None takes any object. `payload` says what the action carries: None is the saga's input, a
-    mapping (Fields, or a plain one) names fields and where each comes from (`"input.city"`, `"book_hotel.price_cents"`), a
-    function makes it. `when` says whether the step is wanted at all. Neighbours of one `group` are issued together. A step without an action is
-    external: somebody outside completes it.
+    readers rely on; None takes any object. `payload` says what the action carries: None is the saga's input, a mapping
+    (Fields, or a plain one) names fields and where each comes from (`"input.city"`, `"book_room.price_cents"`), a
+    function makes it. `when` says whether the step is wanted at all. Neighbours of one `group` are issued together. A
+    step without an action is external: somebody outside completes it.
     """
 
     name: str
@@ -121,11 +121,6 @@ class Step:
     def paths(self) -> Compiled | None:
         """The payload's paths, taken apart; None where it has none."""
         return compiled(self.payload) if isinstance(self.payload, Mapping) else None
-
-    @cached_property
-    def is_built(self) -> bool:
-        """Whether the payload depends on more than the input, so that it is worked out once and kept."""
-        return self.payload is not None and (self.paths is None or bool(needs(self)))
 
     @cached_property
     def timeout_ms(self) -> int:

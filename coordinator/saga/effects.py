@@ -48,6 +48,13 @@ class DeadLetterCommand(msgspec.Struct, frozen=True, gc=False):
     reason: str
 
 
+class CloseLetter(msgspec.Struct, frozen=True, gc=False):
+    """A command that had been given up for now has worked after all."""
+
+    step: int
+    direction: Direction
+
+
 class OpenIncident(msgspec.Struct, frozen=True, gc=False):
     """Ask for a person."""
 
@@ -62,7 +69,7 @@ class ResolveIncidents(msgspec.Struct, frozen=True, gc=False):
     by: str
 
 
-Effect = IssueCommand | DeadLetterCommand | OpenIncident | ResolveIncidents
+Effect = IssueCommand | DeadLetterCommand | CloseLetter | OpenIncident | ResolveIncidents
 
 
 class Moved(msgspec.Struct, frozen=True, gc=False):

@@ -139,7 +139,7 @@ def _issue_stage(
         step, state = c.definition.steps[position], steps[position]
         if state.outcome is not _WAITING:
             continue
-        if step.when is not None or step.is_built:
+        if step.when is not None or step.payload is not None:
             material = material or Material(c.definition, c.saga.input, steps)
             try:
                 state = _worked_out(step, state, material)

@@ -111,9 +111,11 @@ def _missing(model: type[BaseModel], fields: list[str], path: str) -> str | None
     if not fields:
         return f"{path!r} names no field"
     shape: Any = model
-    for name in fields:
+    for before, name in zip(["", *fields], fields, strict=False):
+        if shape is Any:
+            return f"{path!r}: nothing promises what is in {before!r}"
         if not (isinstance(shape, type) and issubclass(shape, BaseModel)):
-            return f"{path!r}: there is nothing below {name!r}" if shape is Any else f"{path!r}: no {name!r} in there"
+            return f"{path!r}: no {name!r} in there"
         chosen = shape.model_fields.get(name)
         if chosen is None:
             return f"{path!r}: {shape.__name__} has no field {name!r}"

@@ -3,16 +3,18 @@
 Both are pure and are asked once, when the step is issued; what they answered is kept in the step's state, so that every
 attempt, and the compensation, carries the same. What cannot be worked out is a problem with a sentence, before any
 command exists.
+
+Nothing is worked out a second time: a model's own validator may say another thing tomorrow.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from pydantic import BaseModel, ValidationError
+from pydantic_core import to_json
 
 from coordinator.saga import paths
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 PAYLOAD_BYTES_MAX = 64 * 1024  # as large as an input may be: a compensation carries it beside the result
 
-_ENCODER = msgspec.json.Encoder()
+_OBJECT = msgspec.json.Decoder(dict[str, Any])
 
 
 class LacksField(Exception):
@@ -67,40 +69,20 @@ class Results(Mapping[str, Any]):
 
 
 class Material:
-    """What payloads and conditions of one moment of a saga are made of; read once, and only when somebody asks.
-
-    Functions get models. Paths read the plain JSON, which costs a tenth: whatever is there was checked when it came.
-    """
+    """What payloads and conditions of one moment of a saga are made of; read once, and only when somebody asks."""
 
     def __init__(self, definition: SagaDefinition, input_: bytes, steps: tuple[StepState, ...]) -> None:
-        self._definition = definition
+        self._model = definition.input
         self._raw = input_
-        self._steps = steps
         self._input: Any = None
-        self._plain: dict[str, Any] = {}
         self.results = Results(definition, steps)
 
     @property
     def input(self) -> Any:
         """The saga's input as its model."""
         if self._input is None:
-            self._input = _read(self._definition.input, self._raw, paths.INPUT)
+            self._input = _read(self._model, self._raw, paths.INPUT)
         return self._input
-
-    def model(self, origin: str) -> Any:
-        """The input or a step's result as its model; raises LacksField."""
-        return self.input if origin == paths.INPUT else self.results[origin]
-
-    def plain(self, origin: str) -> Any:
-        """The input or a step's result as plain JSON; None where there is none."""
-        if origin not in self._plain:
-            position = self._definition.index.get(origin)
-            if position is None:
-                self._plain[origin] = _plain_input(self._raw)
-            else:
-                raw = self._steps[position].result
-                self._plain[origin] = None if isinstance(raw, msgspec.UnsetType) else msgspec.json.decode(raw)
-        return self._plain[origin]
 
 
 def wants(step: Step, material: Material) -> bool:
@@ -110,23 +92,12 @@ def wants(step: Step, material: Material) -> bool:
     return bool(_call(step.when, step, "when", material))
 
 
-def carried(definition: SagaDefinition, step: Step, state: StepState, input_: bytes) -> bytes:
-    """What a step's commands carry (JSON text): what was worked out for it, or the input, or parts of the input."""
-    if state.payload is not msgspec.UNSET:
-        return bytes(state.payload)
-    if step.paths is None or step.is_built:
-        return input_
-    return _ENCODER.encode(_follow(step.paths, Material(definition, input_, ())))
-
-
 def payload_of(step: Step, material: Material) -> bytes | None:
-    """Work out a payload that depends on more than the input (JSON text), else None; raises LacksField, Broken."""
-    if not step.is_built:
+    """Work out what an action carries (JSON text), None where that is the saga's input; raises LacksField, Broken."""
+    if step.payload is None:
         return None
-    if step.paths is not None:
-        raw = _ENCODER.encode(_follow(step.paths, material))
-    else:
-        raw = _written(_call(step.payload, step, "payload", material), step)
+    made = _call(step.payload, step, "payload", material) if step.paths is None else _follow(step.paths, material)
+    raw = _written(made, step)
     if len(raw) > PAYLOAD_BYTES_MAX:
         raise Broken(f"payload of {step.name}: {len(raw)} bytes as JSON; the limit is {PAYLOAD_BYTES_MAX}")
     return raw
@@ -134,13 +105,13 @@ def payload_of(step: Step, material: Material) -> bytes | None:
 
 def _written(made: Any, step: Step) -> bytes:
     try:
-        if isinstance(made, BaseModel):
-            return made.__pydantic_serializer__.to_json(made)
-        if isinstance(made, Mapping):
-            return _ENCODER.encode(made)
-    except (TypeError, ValueError, msgspec.MsgspecError) as error:
+        raw = to_json(made, by_alias=False, inf_nan_mode="constants")  # models may stand at any depth
+        _OBJECT.decode(raw)  # NaN is written, but it is no JSON and cannot be read
+    except msgspec.ValidationError:
+        raise Broken(f"payload of {step.name}: an object is wanted, not {type(made).__name__}") from None
+    except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
         raise Broken(f"payload of {step.name}: {error}") from error
-    raise Broken(f"payload of {step.name}: an object is wanted, not {type(made).__name__}")
+    return raw
 
 
 def _call(function: Any, step: Step, what: str, material: Material) -> Any:
@@ -154,11 +125,6 @@ def _call(function: Any, step: Step, what: str, material: Material) -> Any:
         raise Broken(f"{what} of {step.name}: {error!r}") from error
 
 
-@lru_cache(maxsize=64)  # the commands of a group are built one after the other from the same input
-def _plain_input(raw: bytes) -> Any:
-    return msgspec.json.decode(raw)
-
-
 def _follow(parts: paths.Compiled, material: Material) -> dict[str, Any]:
     return {
         name: _found(material, origin, below) if origin else _follow(below, material) for name, origin, below in parts
@@ -166,22 +132,13 @@ def _follow(parts: paths.Compiled, material: Material) -> dict[str, Any]:
 
 
 def _found(material: Material, origin: str, fields: tuple[str, ...]) -> Any:
-    found = material.plain(origin)
+    found = material.input if origin == paths.INPUT else material.results[origin]
     for name in fields:
-        if not isinstance(found, dict) or name not in found:
-            return _of_model(material, origin, fields)
-        found = found[name]
+        try:
+            found = getattr(found, name)
+        except AttributeError:
+            raise LacksField(f"{'.'.join((origin, *fields))}: {name} is missing") from None
     return found
-
-
-def _of_model(material: Material, origin: str, fields: tuple[str, ...]) -> Any:
-    """What the plain JSON does not have a model may, as its default."""
-    found = material.model(origin)
-    for name in fields:
-        found = getattr(found, name, None)
-        if found is None:
-            raise LacksField(f"{'.'.join((origin, *fields))}: {name} is missing")
-    return found.model_dump(mode="json") if isinstance(found, BaseModel) else found
 
 
 def _read(model: type[BaseModel] | None, raw: bytes, name: str) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from coordinator.saga.effects import Decision, Effect, IncidentReason, Moved, OpenIncident, Stayed, Verdict
+from coordinator.saga.effects import CloseLetter, Decision, Effect, IncidentReason, Moved, OpenIncident, Stayed, Verdict
 from coordinator.saga.events import (
     CompensationCompleted,
     CompensationFailed,
@@ -67,7 +67,8 @@ def advance(c: Context, event: StepCompleted | ExternalCompleted) -> Decision:
         return await_or_undo(c, steps)
     if event.problem is not None:
         return note_success(c, event)
-    return go_forward(c, steps)
+    moved = go_forward(c, steps)
+    return _with_effects(moved, _letter(c, Direction.ACTION)) if c.state.redrives else moved
 
 
 def turn_back(c: Context, event: StepFailed) -> Decision:
@@ -159,8 +160,7 @@ def acknowledge_undo(c: Context, event: CompensationCompleted) -> Decision:
         return _undo_not_open(c)
     undone = _undone(c.state, event)
     decision = proceed(c, with_step(c.saga.steps, c.step, undone), BACKWARD)
-    incidents = _contradictions(c, undone)
-    return replace(decision, effects=decision.effects + incidents) if incidents else decision
+    return _with_effects(decision, (*_letter(c, Direction.COMPENSATION), *_contradictions(c, undone)))
 
 
 def fail_undo(c: Context, event: CompensationFailed) -> Decision:
@@ -218,9 +218,9 @@ def note_success(c: Context, event: StepCompleted | ExternalCompleted) -> Decisi
     """An open action succeeded while the saga rests, perhaps one that automation had given up on."""
     if not _is_open_at_rest(c):
         return _too_late(c, Outcome.COMPLETED, event)
-    effects: tuple[Effect, ...] = ()
+    effects = _letter(c, Direction.ACTION)
     if event.problem is not None:
-        effects = (OpenIncident(IncidentReason.RESULT_SCHEMA, c.step, event.problem),)
+        effects += (OpenIncident(IncidentReason.RESULT_SCHEMA, c.step, event.problem),)
     return Moved(_resting(c, _completed(c.state, event)), effects)
 
 
@@ -245,7 +245,7 @@ def note_undo(c: Context, event: CompensationCompleted) -> Decision:
     if c.state.undo not in OPEN_UNDOS:
         return _undo_not_open(c)
     undone = _undone(c.state, event)
-    return Moved(_resting(c, undone), _contradictions(c, undone))
+    return Moved(_resting(c, undone), (*_letter(c, Direction.COMPENSATION), *_contradictions(c, undone)))
 
 
 def _note_failed(c: Context, why: str) -> Decision:
@@ -288,6 +288,15 @@ def _completed(state: StepState, event: StepCompleted | ExternalCompleted) -> St
 
 def _undone(state: StepState, event: CompensationCompleted) -> StepState:
     return replace(state, undo=Undo.COMPENSATED, effect=event.effect, deadline_ms=None)
+
+
+def _letter(c: Context, direction: Direction) -> tuple[Effect, ...]:
+    """What had been given up has worked after all: its dead letter is closed."""
+    return (CloseLetter(c.step, direction),) if c.state.redrives else ()
+
+
+def _with_effects(moved: Moved, effects: tuple[Effect, ...]) -> Moved:
+    return replace(moved, effects=moved.effects + effects) if effects else moved
 
 
 def _contradictions(c: Context, state: StepState) -> tuple[Effect, ...]:

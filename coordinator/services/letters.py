@@ -1,42 +1,266 @@
-"""Dead letters as records of the dead-letter topic: original key, value and headers, and why they are there."""
+"""Dead letters for people: look at them, send one again as it came or edited, or say that it is not wanted any more.
+
+Each act is one statement with its audit. A letter that was sent again is published by the process that was asked, and
+by the recovery worker should that die: once the act is committed it happens.
+"""
 
 from __future__ import annotations
 
-import base64
-from typing import Any, cast
+from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
+import structlog
 
+from coordinator.engine.letters import fits_whole, headers_json, headers_of
+from coordinator.engine.ports import Bus
+from coordinator.engine.registry import Registry
 from coordinator.engine.topology import Topology
-from coordinator.kafka.records import Outgoing
+from coordinator.errors import Conflict, InvalidInput, NotFound, Unavailable
+from coordinator.kafka.records import Record
+from coordinator.observability.metrics import Metrics
+from coordinator.services.legibility import KeptRecord, Legible, Refusal, changed_identity, legible, refusal_of
+from coordinator.services.recovery import LEASE_MS, send_again
+from coordinator.store.letters import LAST_LETTER, KeptLetter, LetterFilter, LetterReads, LetterSummary
+from coordinator.store.postgres import PostgresStore
+
+log = structlog.get_logger()
+
+PAGE_MAX = 200
+ACTOR_MAX = 200  # characters
+REASON_MAX = 500
+STATES = ("open", "redriven", "discarded")
+ReadAgain = Callable[[str, int, int], Awaitable[Record | None]]  # of a topic, a partition, at an offset
+KINDS = ("record", "action", "compensation")
 
 
-def dead_letter_record(topology: Topology, row: Any) -> Outgoing:
-    """The record for a row of `unpublished_dead_letters`; its token is the row's id."""
-    headers = [
-        *_original_headers(row["headers"]),
-        ("saga-dlq-kind", row["kind"].encode()),
-        ("saga-dlq-reason", row["reason"].encode()),
-        ("saga-dlq-detail", row["detail"].encode()[:1024]),
-        ("saga-dlq-original-topic", row["topic"].encode()),
-        ("saga-dlq-original-partition", b"%d" % row["partition"]),
-    ]
-    for name, column in (("saga-dlq-original-offset", "first_offset"), ("saga-dlq-next-offset", "next_offset")):
-        if row[column] is not None:
-            headers.append((name, b"%d" % row[column]))
-    if row["command_id"] is not None:
-        headers.append(("saga-dlq-command-id", row["command_id"].encode()))
-    partition = row["partition"] % topology.counts[topology.dead_letters]
-    value = row["value"]
-    if value is not None and len(value) < row["value_length"]:
-        headers.append(("saga-dlq-value-length", b"%d" % row["value_length"]))  # the table keeps its beginning only
-    # A null key, value or header stays null, although nothing else that we send has one.
-    return Outgoing(topology.dead_letters, partition, cast("bytes", row["key"]), value, headers, row["id"])
+class LetterConflict(Conflict):
+    """The letter is not open: `state` says what became of it, or that its saga's verbs are asked for."""
+
+    def __init__(self, message: str, state: str) -> None:
+        super().__init__(message)
+        self.state = state
 
 
-def _original_headers(raw: bytes) -> list[tuple[str, bytes]]:
-    headers = []
-    for name, text, *encoded in msgspec.json.decode(raw):
-        unreadable = base64.b64decode(encoded[0]) if encoded else None
-        headers.append((name, cast("bytes", unreadable if text is None else text.encode())))
-    return headers
+class LetterRefused(InvalidInput):
+    """The record would be set aside again at once; `refusal` says why, and where."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        place = f" at {refusal.path}" if refusal.path else ""
+        super().__init__(f"the record cannot be read, {refusal.reason}{place}: {refusal.detail}", "/value")
+        self.refusal = refusal
+
+
+class Letter(msgspec.Struct, frozen=True):
+    """A dead letter with its bytes and what can be read of them: as it came, and as it would be sent again."""
+
+    summary: LetterSummary
+    cluster_id: str | None
+    original: KeptRecord
+    current: KeptRecord
+    legible: Legible
+
+
+class LetterService:
+    """What can be asked of dead letters."""
+
+    def __init__(
+        self,
+        store: PostgresStore,
+        reads: LetterReads,
+        bus: Bus,
+        topology: Topology,
+        registry: Registry,
+        metrics: Metrics,
+        cluster_id: str,
+        read_again: ReadAgain,
+    ) -> None:
+        self._store = store
+        self._reads = reads
+        self._bus = bus
+        self._topology = topology
+        self._registry = registry
+        self._metrics = metrics
+        self._cluster_id = cluster_id
+        self._read_again = read_again
+
+    async def list(self, chosen: LetterFilter, before: int | None = None, limit: int = 50) -> list[LetterSummary]:
+        """Letters that fit a filter, newest first, from behind the id `before`; raises InvalidInput, Unavailable."""
+        if not 1 <= limit <= PAGE_MAX:
+            raise InvalidInput(f"a page has 1 to {PAGE_MAX} letters", "/limit")
+        if chosen.state is not None and chosen.state not in STATES:
+            raise InvalidInput(f"a state is one of {', '.join(STATES)}", "/state")
+        if chosen.kind is not None and chosen.kind not in KINDS:
+            raise InvalidInput(f"a kind is one of {', '.join(KINDS)}", "/kind")
+        return await self._reads.page(chosen, before, limit)
+
+    async def get(self, letter_id: int) -> Letter:
+        """One letter with everything that is kept of it; raises NotFound, Unavailable."""
+        kept = await self._kept(letter_id)
+        original, current = _original(kept), _current(kept)
+        return Letter(kept.summary, kept.cluster_id, original, current, legible(current, self._registry))
+
+    async def complete(self, letter_id: int) -> Letter:
+        """Read the record of a letter that was cut again from Kafka, and keep it whole, if it is still there.
+
+        Answers the letter as it is then; look at `complete`. Raises NotFound, Unavailable.
+        """
+        await self._completed(await self._kept(letter_id))
+        return await self.get(letter_id)
+
+    async def redrive(
+        self,
+        letter_id: int,
+        actor: str,
+        reason: str,
+        value: bytes | None = None,
+        headers: Mapping[str, bytes | None] | None = None,
+        *,
+        new_identity: bool = False,
+    ) -> LetterSummary:
+        """Send an open record again to where it came from; answers what became of the letter.
+
+        `value` replaces the record's value; `headers` replaces the headers that it names, or removes them with None.
+        The key stays; a value that speaks of another saga or command is refused unless `new_identity` says that this
+        is meant. Raises NotFound, LetterConflict, LetterRefused (it would be set aside at once), InvalidInput, or
+        Unavailable: then the outcome is open, and the letter's state tells.
+        """
+        _check_words(actor, reason)
+        kept = await self._kept(letter_id)
+        self._check_open(kept.summary, "send it again", "retry")
+        self._check_single(kept.summary)
+        if value is None:
+            kept = await self._completed(kept)
+            _check_whole(kept)
+        current = _current(kept)
+        edited = _edited(current, value, headers or {})
+        self._check_edit(_original(kept), edited, new_identity=new_identity)
+        rows = await self._store.fetch(
+            "redrive_dead_letter",
+            letter_id,
+            kept.summary.tries,
+            actor,
+            reason,
+            kept.edited_value if value is None else value,
+            headers_json(edited.headers) if headers else kept.edited_headers,
+            LEASE_MS,
+        )
+        if not rows:
+            raise _moved_on((await self._kept(letter_id)).summary)
+        try:
+            await send_again(self._store, self._bus, self._topology, rows)
+        except Unavailable as error:
+            log.info("dead_letter_sent_later", letter_id=letter_id, reason=str(error))
+        self._metrics.redriven.labels("person").inc()
+        return (await self._kept(letter_id)).summary
+
+    async def discard(self, letter_id: int, actor: str, reason: str) -> LetterSummary:
+        """Close an open record for good; answers what became of the letter.
+
+        Raises NotFound, LetterConflict, InvalidInput, or Unavailable: then the outcome is open.
+        """
+        _check_words(actor, reason)
+        kept = await self._kept(letter_id)
+        self._check_open(kept.summary, "discard it", "resolve")
+        rows = await self._store.fetch("discard_dead_letter", letter_id, actor, reason)
+        after = (await self._kept(letter_id)).summary
+        if not rows:
+            raise _moved_on(after)
+        return after
+
+    async def _kept(self, letter_id: int) -> KeptLetter:
+        kept = await self._reads.letter(letter_id) if 0 < letter_id <= LAST_LETTER else None
+        if kept is None:
+            raise NotFound(f"there is no dead letter {letter_id}")
+        return kept
+
+    def _check_open(self, letter: LetterSummary, what: str, verb: str) -> None:
+        if letter.kind != "record":
+            sentence = (
+                f"dead letter {letter.id} is the {letter.kind} of a saga: to {what}, {verb} saga {letter.saga_id}"
+            )
+            raise LetterConflict(sentence, letter.state)
+        if letter.state != "open":
+            raise _moved_on(letter)
+
+    def _check_single(self, letter: LetterSummary) -> None:
+        """Refuse what is not one record of our topic."""
+        if letter.topic != self._topology.replies:
+            sentence = f"dead letter {letter.id} is of topic {letter.topic}; only {self._topology.replies} is ours"
+            raise LetterConflict(sentence, letter.state)
+        first, following = letter.first_offset or 0, letter.next_offset or 0
+        if following - first > 1:
+            sentence = f"dead letter {letter.id} stands for the offsets {first} to {following - 1}, not for one record"
+            raise LetterConflict(sentence, letter.state)
+
+    async def _completed(self, kept: KeptLetter) -> KeptLetter:
+        """The letter, whole if it can be: of a record that was cut Kafka may still have all of it."""
+        letter = kept.summary
+        if letter.kind != "record" or letter.complete or kept.cluster_id != self._cluster_id:
+            return kept
+        try:
+            record = await self._read_again(letter.topic, letter.partition, letter.first_offset or 0)
+        except Unavailable as error:
+            log.info("record_not_read_again", letter_id=letter.id, reason=str(error))
+            return kept
+        if record is None or not fits_whole(record) or not _begins_with(record.value, kept.value):
+            return kept
+        headers = headers_json(record.headers)
+        await self._store.fetch("complete_dead_letter", letter.id, record.key, record.value, headers)
+        return await self._kept(letter.id)
+
+    def _check_edit(self, original: KeptRecord, edited: KeptRecord, *, new_identity: bool) -> None:
+        refusal = refusal_of(edited, self._registry)
+        if refusal is not None:
+            raise LetterRefused(refusal)
+        changed = changed_identity(original, edited)
+        if changed and not new_identity:
+            raise InvalidInput(f"the edit changes what the record is about: {', '.join(changed)}", "/value")
+
+
+def _check_whole(kept: KeptLetter) -> None:
+    letter = kept.summary
+    if not letter.complete and kept.edited_value is None:
+        sentence = f"of dead letter {letter.id} only the beginning is kept: give the whole value to send it again"
+        raise InvalidInput(sentence, "/value")
+
+
+def _begins_with(value: bytes | None, beginning: bytes | None) -> bool:
+    return (value or b"").startswith(beginning or b"")
+
+
+def _moved_on(letter: LetterSummary) -> LetterConflict:
+    if letter.state == "open":
+        return LetterConflict(f"dead letter {letter.id} has just been tried: look at it again", letter.state)
+    by = f" by {letter.changed_by}" if letter.changed_by else ""
+    return LetterConflict(f"dead letter {letter.id} is {letter.state}{by}", letter.state)
+
+
+def _check_words(actor: str, reason: str) -> None:
+    for name, text, longest in (("actor", actor, ACTOR_MAX), ("reason", reason, REASON_MAX)):
+        if not text.strip() or len(text) > longest or not text.isprintable():
+            raise InvalidInput(f"the {name} is 1 to {longest} printable characters", f"/{name}")
+
+
+def _original(kept: KeptLetter) -> KeptRecord:
+    letter = kept.summary
+    return KeptRecord(
+        letter.topic, letter.partition, letter.first_offset or 0, kept.key, kept.value, headers_of(kept.headers)
+    )
+
+
+def _current(kept: KeptLetter) -> KeptRecord:
+    """The record as it would be sent again now."""
+    original = _original(kept)
+    return msgspec.structs.replace(
+        original,
+        value=original.value if kept.edited_value is None else kept.edited_value,
+        headers=original.headers if kept.edited_headers is None else headers_of(kept.edited_headers),
+    )
+
+
+def _edited(current: KeptRecord, value: bytes | None, headers: Mapping[str, bytes | None]) -> KeptRecord:
+    kept = [(name, raw) for name, raw in current.headers if name not in headers]
+    added = [(name, raw) for name, raw in headers.items() if raw is not None]
+    return msgspec.structs.replace(
+        current, value=current.value if value is None else value, headers=[*kept, *added] if headers else kept
+    )

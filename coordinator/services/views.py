@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import msgspec
 
 from coordinator.engine.registry import Registry
-from coordinator.saga.definition import SagaDefinition, Step
+from coordinator.saga.definition import SagaDefinition
 from coordinator.saga.model import Outcome, StepState, load_state
-from coordinator.saga.payloads import carried
 from coordinator.store.reads import Incident, LogEntry, SagaRecord, SagaSummary
 from coordinator.wire.rfc3339 import format_ms
 
@@ -75,21 +74,13 @@ def describe(record: SagaRecord, registry: Registry) -> SagaDetail:
         state.facing,
         record.traceparent,
         msgspec.Raw(record.input),
-        None if definition is None else _steps(definition, state.steps, record.input),
+        None if definition is None else _steps(definition, state.steps),
         record.incidents,
         msgspec.UNSET if record.log is None else record.log,
     )
 
 
-def _payload(definition: SagaDefinition, step: Step, state: StepState, input_: bytes) -> msgspec.Raw | None:
-    if not isinstance(state.payload, msgspec.UnsetType):
-        return state.payload
-    if step.payload is None or step.is_built:  # the input itself, or not worked out yet
-        return None
-    return msgspec.Raw(carried(definition, step, state, input_))
-
-
-def _steps(definition: SagaDefinition, states: Sequence[StepState], input_: bytes) -> list[StepView]:
+def _steps(definition: SagaDefinition, states: Sequence[StepState]) -> list[StepView]:
     return [
         StepView(
             step.name,
@@ -104,7 +95,7 @@ def _steps(definition: SagaDefinition, states: Sequence[StepState], input_: byte
             state.attempt,
             state.undo_attempt,
             None if state.deadline_ms is None else format_ms(state.deadline_ms),
-            _payload(definition, step, state, input_),
+            None if isinstance(state.payload, msgspec.UnsetType) else state.payload,
             None if isinstance(state.result, msgspec.UnsetType) else state.result,
             state.effect,
             state.late_success,

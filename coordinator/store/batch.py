@@ -41,7 +41,11 @@ class Fence(NamedTuple):
 
 
 class DeadRecord(NamedTuple):
-    """A consumed record (or a range of unreadable ones) that is set aside with its raw bytes."""
+    """A consumed record (or a range of unreadable ones) that is set aside with its raw bytes.
+
+    `complete` says that nothing was cut; with `pause_ms` it is sent again by itself after so long. `letter_id` and
+    `try_` are what a record that was sent again says of itself: which letter it is, and which try.
+    """
 
     reason: str
     detail: str
@@ -54,6 +58,11 @@ class DeadRecord(NamedTuple):
     value: bytes | None
     value_length: int | None
     headers: bytes
+    saga_id: str | None = None
+    complete: bool = False
+    pause_ms: int | None = None
+    letter_id: int | None = None
+    try_: int | None = None
 
 
 # How each group's columns travel. n: whole numbers or NULL, w: words (ids, names: no text that needs quoting) or
@@ -64,10 +73,12 @@ _START = "wawannwannwa"
 _LOG = "wnnwwwa"
 _OUT = "wnnnwnwwa"
 _KEY = "wnn"
-_DEAD = "a" * 15
+_DEAD = "a" * 19
+_DEAD_FIRST = 15  # the statement numbers the others of a dead letter's columns last
 _INCIDENT = "a" * 5
 _RESOLVE = "a" * 2
 _AUDIT = "a" * 6
+_CLOSE = "wa"
 
 
 class Batch:
@@ -75,6 +86,7 @@ class Batch:
 
     __slots__ = (
         "audits",
+        "closes",
         "dead",
         "events_through_ms",
         "fences",
@@ -99,6 +111,7 @@ class Batch:
         self.incidents: list[Row] = []
         self.resolves: list[Row] = []
         self.audits: list[Row] = []
+        self.closes: list[Row] = []
 
     def move(
         self,
@@ -186,7 +199,8 @@ class Batch:
 
     def set_aside_record(self, record: DeadRecord) -> None:
         """Keep a record that cannot be applied."""
-        self.dead.append(("record", *record, None, None, None))
+        *first, saga_id, complete, pause_ms, letter_id, try_ = record
+        self.dead.append(("record", *first, saga_id, None, None, complete, pause_ms, letter_id, try_))
 
     def set_aside_command(
         self,
@@ -218,6 +232,10 @@ class Batch:
                 saga_id,
                 saga_version,
                 command_id,
+                True,
+                None,
+                None,
+                None,
             )
         )
 
@@ -228,6 +246,10 @@ class Batch:
     def resolve_incidents(self, saga_id: str, by: str) -> None:
         """Close a saga's open incidents."""
         self.resolves.append((saga_id, by))
+
+    def close_letter(self, saga_id: str, command_id: str) -> None:
+        """A command that was set aside has worked after all."""
+        self.closes.append((saga_id, command_id))
 
     def audit(self, actor: str, action: str, saga_id: str, reason: str, before: int, after: int) -> None:
         """Record what a person did, in the same statement."""
@@ -248,10 +270,13 @@ class Batch:
         arguments += _columns(self.logs, _LOG)
         arguments += _columns(self.out, _OUT)
         arguments += _columns(rows_of(self.tokens), _KEY)
-        arguments += _columns(self.dead, _DEAD)
+        dead = _columns(self.dead, _DEAD)
+        arguments += dead[:_DEAD_FIRST]
         arguments += _columns(self.incidents, _INCIDENT)
         arguments += _columns(self.resolves, _RESOLVE)
         arguments += _columns(self.audits, _AUDIT)
+        arguments += dead[_DEAD_FIRST:]
+        arguments += _columns(self.closes, _CLOSE)
         return arguments
 
 

@@ -211,13 +211,6 @@ class PostgresStore:
         """Begin (partition, epoch, first offset) anew: the recorded offset is not in the log."""
         await self._side.fetch("rewind_shards", *zip(*rewinds, strict=True))
 
-    async def register_definitions(self, definitions: Sequence[tuple[str, int]]) -> dict[tuple[str, int], int]:
-        """Give every (name, version) its small id; answers all that were ever registered."""
-        if definitions:
-            await self._side.fetch("register_definitions", *zip(*definitions, strict=True))
-        rows = await self._side.fetch("read_definitions")
-        return {(row["name"], row["version"]): row["id"] for row in rows}
-
     async def now_ms(self) -> int:
         """The database's clock."""
         row = await self._side.fetchrow("now")

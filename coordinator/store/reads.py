@@ -106,6 +106,22 @@ class SagaRecord(msgspec.Struct, frozen=True):
     log: list[LogEntry] | None
 
 
+class DefinitionUse(msgspec.Struct, frozen=True):
+    """A content of a version and what runs on it; `in_flight` are all sagas that have not ended, suspended or not.
+
+    `known_by` of `replicas` live processes can run it. `replaced` means that the version has another content now.
+    """
+
+    name: str
+    version: int
+    content_hash: str | None
+    replaced: bool
+    in_flight: int
+    suspended: int
+    known_by: int
+    replicas: int
+
+
 class ListFilter(msgspec.Struct, frozen=True):
     """Which sagas to list: begun at or after `since_ms` and before `until_ms`; None means any."""
 
@@ -174,6 +190,10 @@ class SagaReads:
         """Whether the act that left `version` of a saga was this one."""
         return bool(await self._fetch("get_act", saga_id, action, version, actor, reason))
 
+    async def definitions(self, live_s: int) -> list[DefinitionUse]:
+        """Every version that was ever registered, by name; replicas count that were seen in the last `live_s`."""
+        return [DefinitionUse(**row) for row in await self._fetch("list_definitions", live_s)]
+
     async def migration(self) -> str | None:
         """The migration at which the database stands; None when it has none."""
         try:
@@ -189,6 +209,10 @@ class SagaReads:
     async def ping(self) -> None:
         """Ask Postgres for the time; raises Unavailable."""
         await self._fetch("now")
+
+    async def fetch(self, name: str, *arguments: Any) -> list[asyncpg.Record]:
+        """Run one of the other reading statements of queries/."""
+        return await self._fetch(name, *arguments)
 
     async def _fetch(self, name: str, *arguments: Any) -> list[asyncpg.Record]:
         return await self._run(lambda connection: connection.fetch(statement(name), *arguments))

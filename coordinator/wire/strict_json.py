@@ -36,6 +36,7 @@ Reason = Literal[
     "codec",
     "schema",
     "version",
+    "version_not_ready",
     "unknown_saga",
     "not_owner",
 ]

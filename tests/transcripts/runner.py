@@ -32,6 +32,7 @@ import msgspec
 from coordinator.errors import Conflict
 from coordinator.saga.definition import RECOVERY, Retry, SagaDefinition, Step
 from coordinator.saga.effects import (
+    CloseLetter,
     DeadLetterCommand,
     Effect,
     IssueCommand,
@@ -225,6 +226,10 @@ class Player:
             case OpenIncident(reason, position, detail):
                 step_name = "" if position is None else f" at {self.definition.steps[position].name}"
                 return f"incident {reason}{step_name}: {detail}"
+            case CloseLetter(position, direction):
+                step = self.definition.steps[position]
+                command = step.action if direction is Direction.ACTION else step.compensation
+                return f"letter closed {command}"
             case ResolveIncidents(by):
                 return f"incidents resolved by {by}"
 

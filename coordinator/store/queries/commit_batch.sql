@@ -94,17 +94,43 @@ acknowledged AS (
     ) AS gone
     WHERE o.ctid = gone.place
 ),
+dead AS (
+    -- A record that was sent again and cannot be applied again is no new letter, but the old one's next chapter: what
+    -- its header says is believed if it has the bytes of that letter.
+    SELECT
+        d.*, l.id AS known_as,
+        now() + d.pause_ms * interval '1 millisecond' AS next_try_at
+    FROM unnest(
+        $50::text[], $51::text[], $52::text[], $53::text[], $54::text[], $55::smallint[], $56::bigint[],
+        $57::bigint[], $58::bytea[], $59::bytea[], $60::integer[], $61::bytea[], $62::uuid[], $63::integer[],
+        $64::text[], $78::boolean[], $79::bigint[], $80::bigint[], $81::integer[]
+    ) AS d (
+        kind, reason, detail, cluster_id, topic, partition, first_offset, next_offset, key, value, value_length,
+        headers, saga_id, saga_version, command_id, complete, pause_ms, letter_id, try
+    )
+    LEFT JOIN dead_letter AS l
+        ON l.id = d.letter_id AND l.kind = 'record' AND l.topic = d.topic AND l.tries >= d.try
+            AND octet_length(coalesce(l.edited_value, l.value)) IS NOT DISTINCT FROM d.value_length
+            AND substring(coalesce(l.edited_value, l.value) FROM 1 FOR octet_length(d.value)) IS NOT DISTINCT FROM d.value
+),
 set_aside AS (
     INSERT INTO dead_letter (
         kind, reason, detail, cluster_id, topic, partition, first_offset, next_offset,
-        key, value, value_length, headers, saga_id, saga_version, command_id
+        key, value, value_length, headers, saga_id, saga_version, command_id, complete, next_try_at
     )
-    SELECT * FROM unnest(
-        $50::text[], $51::text[], $52::text[], $53::text[], $54::text[], $55::smallint[], $56::bigint[],
-        $57::bigint[], $58::bytea[], $59::bytea[], $60::integer[], $61::bytea[], $62::uuid[], $63::integer[],
-        $64::text[]
-    )
+    SELECT
+        kind, reason, detail, cluster_id, topic, partition, first_offset, next_offset,
+        key, value, value_length, headers, saga_id, saga_version, command_id, complete, next_try_at
+    FROM dead WHERE known_as IS NULL
     ON CONFLICT DO NOTHING
+),
+reopened AS (
+    UPDATE dead_letter AS l
+    SET state = 'open', reason = d.reason, detail = d.detail, saga_id = coalesce(d.saga_id, l.saga_id),
+        next_try_at = d.next_try_at, changed_at = now(), changed_by = 'saga-coordinator',
+        changed_because = 'try ' || d.try || ' was set aside again'
+    FROM dead AS d
+    WHERE l.id = d.known_as AND l.tries = d.try AND l.state = 'redriven'
 ),
 opened AS (
     INSERT INTO incident (saga_id, saga_version, reason, step_name, detail)
@@ -115,6 +141,22 @@ resolved AS (
     UPDATE incident AS i SET resolved_at = now(), resolved_by = r.by
     FROM unnest($70::uuid[], $71::text[]) AS r (saga_id, by)
     WHERE i.saga_id = r.saga_id AND i.resolved_at IS NULL
+),
+taken_up AS (
+    -- A command's letter is closed by what a person does to its saga.
+    UPDATE dead_letter AS l
+    SET state = CASE WHEN m.status = 'abandoned' THEN 'discarded' ELSE 'redriven' END,
+        changed_at = now(), changed_by = r.by, changed_because = 'the incidents of the saga were resolved'
+    FROM unnest($70::uuid[], $71::text[]) AS r (saga_id, by)
+    LEFT JOIN unnest($12::text::uuid[], $15::text::text[]) AS m (id, status) ON m.id = r.saga_id
+    WHERE l.saga_id = r.saga_id AND l.kind <> 'record' AND l.state = 'open'
+),
+recovered AS (
+    -- A command that had been given up for now has worked after all.
+    UPDATE dead_letter AS l
+    SET state = 'redriven', changed_at = now(), changed_by = 'recovery', changed_because = 'a later attempt worked'
+    FROM unnest($82::text::uuid[], $83::text[]) AS w (saga_id, command_id)
+    WHERE l.saga_id = w.saga_id AND l.command_id = w.command_id AND l.kind <> 'record' AND l.state = 'open'
 ),
 audited AS (
     INSERT INTO audit_log (actor, action, saga_id, reason, version_before, version_after)

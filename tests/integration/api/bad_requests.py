@@ -220,6 +220,7 @@ BODIES = [
 ]
 
 PLACES = [
+    _get("definitions-by-colour", 422, "?colour", "/v1/definitions?colour=red"),
     _get("H22 not a UUID", 404, None, f"{SAGAS}/7"),
     _get("H22 NUL", 404, None, f"{SAGAS}/%00"),
     _get("H22 path", 404, None, f"{SAGAS}/..%2f"),

@@ -22,6 +22,7 @@ from coordinator.store.batch import Batch
 from coordinator.store.migrations import migrate
 from coordinator.store.postgres import Committed, PostgresStore
 from coordinator.store.reads import SagaReads
+from coordinator.store.replicas import Replicas
 from deploy.local.stack import LocalStack
 from sagas import definitions
 
@@ -94,7 +95,7 @@ class Office:
     async def open(self) -> None:
         """Connect and register the definitions."""
         await self.store.start()
-        self.registry.bind(await self.store.register_definitions(self.registry.keys))
+        self.registry.bind((await Replicas(self.store, "office").register(self.registry.contents)).ids)
 
     async def close(self) -> None:
         """Disconnect."""

@@ -159,6 +159,7 @@ def test_the_openapi_document_describes_every_route_and_refers_to_nothing_missin
     document = api.get("/openapi.json").json
     routes = {(method, path) for path, methods in document["paths"].items() for method in methods}
     assert routes == {
+        ("get", "/v1/definitions"),
         ("get", "/v1/sagas"),
         ("post", "/v1/sagas"),
         ("post", "/v1/sagas/bulk"),

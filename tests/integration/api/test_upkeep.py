@@ -17,6 +17,7 @@ from coordinator.observability.metrics import Metrics
 from coordinator.services.upkeep import Upkeep
 from coordinator.store.migrations import migrate
 from coordinator.store.postgres import PostgresStore
+from coordinator.store.replicas import Replicas
 from sagas import definitions
 from tests.e2e.world import eventually
 
@@ -83,7 +84,7 @@ async def store(fresh_database: str) -> AsyncIterator[PostgresStore]:
 async def registry(store: PostgresStore) -> Registry:
     """Give the shipped definitions, known to the database."""
     registry = Registry(definitions)
-    registry.bind(await store.register_definitions(registry.keys))
+    registry.bind((await Replicas(store, "chores").register(registry.contents)).ids)
     return registry
 
 
@@ -115,6 +116,22 @@ async def test_who_is_no_longer_first_shows_nothing(
         seen.append(chores.stuck)
         owned.clear()
     assert seen == [1, 1, 1, 1, 1, 0]
+
+
+async def test_open_letters_are_shown_once(fresh_database: str, store: PostgresStore, registry: Registry) -> None:
+    """Of all processes only the owner of partition 0 shows the open letters; what was closed is not shown any more."""
+    await _execute(fresh_database, LETTER)
+    first, other = Chores(store, registry, lambda: True), Chores(store, registry, lambda: False)
+    for chores in (first, other):
+        chores.bus.calls = 1  # it works from the beginning
+        await chores.upkeep.run_once()
+    labels = {"kind": "record", "reason": "schema", "next": "person"}
+    shown = [chores.metrics.registry.get_sample_value("saga_dead_letters_open", labels) for chores in (first, other)]
+    assert shown == [1, None]
+    await _execute(fresh_database, "UPDATE dead_letter SET state = 'discarded'")
+    for _ in range(5):  # the gauge is set with every fifth pass
+        await first.upkeep.run_once()
+    assert first.metrics.registry.get_sample_value("saga_dead_letters_open", labels) is None
 
 
 async def test_a_fault_of_ours_does_not_end_the_chores(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -35,11 +37,38 @@ BROKEN = {
     " VALUES ('ann', 'retry', $1, 'mended', 2, 2)",
     "a_record_says_where_it_came_from": "INSERT INTO dead_letter (kind, reason, detail, topic, partition, headers,"
     " saga_id) VALUES ('record', 'empty', '', 't', 0, '', $1)",
-    "a_compensation_says_whose_it_is": "INSERT INTO dead_letter (kind, reason, detail, topic, partition, headers,"
+    "a_command_says_whose_it_is": "INSERT INTO dead_letter (kind, reason, detail, topic, partition, headers,"
     " saga_id) VALUES ('compensation', 'given_up', '', 't', 0, '', $1)",
+    "a_dead_letter_is_open_redriven_or_discarded": "INSERT INTO dead_letter (kind, reason, detail, topic, partition,"
+    " headers, saga_id, saga_version, command_id, state) VALUES ('action', 'r', '', 't', 0, '', $1, 1, 'c', 'lost')",
+    "tries_are_counted_from_none": "INSERT INTO dead_letter (kind, reason, detail, topic, partition, headers, saga_id,"
+    " saga_version, command_id, tries) VALUES ('action', 'r', '', 't', 0, '', $1, 1, 'c', -1)",
+    "a_discarded_letter_is_left_alone": "INSERT INTO dead_letter (kind, reason, detail, cluster_id, topic, partition,"
+    " first_offset, next_offset, headers, saga_id, complete, state, next_try_at)"
+    " VALUES ('record', 'r', '', 'c', 't', 0, 1, 2, '', $1, true, 'discarded', now())",
+    "only_a_whole_record_is_sent_again": "INSERT INTO dead_letter (kind, reason, detail, cluster_id, topic, partition,"
+    " first_offset, next_offset, headers, saga_id, complete, next_try_at)"
+    " VALUES ('record', 'r', '', 'c', 't', 0, 1, 2, '', $1, false, now())",
+    "a_change_of_a_letter_says_who_and_why": "INSERT INTO dead_letter (kind, reason, detail, topic, partition, headers,"
+    " saga_id, saga_version, command_id, changed_at) VALUES ('action', 'r', '', 't', 0, '', $1, 1, 'c', now())",
+    "an_act_is_about_a_saga_or_a_dead_letter": "INSERT INTO audit_log (actor, action, saga_id, reason, version_before,"
+    " version_after, letter_id) VALUES ('ann', 'retry', $1, 'mended', 1, 2, 7)",
     "a_resolved_incident_says_by_whom": "INSERT INTO incident (saga_id, saga_version, reason, detail, resolved_at)"
     " VALUES ($1, 1, 'r', '', now())",
 }
+
+# reason, value, its whole length, headers: of letters that the first tables held
+OLD_LETTERS = (
+    ("schema", b"{}", 2, b'[["ce_type", "SagaTouched"]]'),
+    ("empty", None, None, b"[]"),
+    ("schema", b"{}", 70_000, b"[]"),
+    ("schema", b"{}", 2, json.dumps([["h", "x" * 1024]]).encode()),
+    ("crowd", None, None, b"[]"),
+)
+OLD_LETTER = (
+    "INSERT INTO dead_letter (kind, reason, detail, cluster_id, topic, partition, first_offset, next_offset, value,"
+    " value_length, headers) VALUES ('record', $1, '', 'c', 't', 0, $2::bigint, $2::bigint + 1, $3, $4, $5)"
+)
 
 
 async def test_two_migrations_at_once_make_one_schema(stack: LocalStack, fresh_database: str) -> None:
@@ -152,3 +181,25 @@ async def test_old_days_of_the_log_go_but_none_of_an_open_saga(fresh_database: s
         assert await store.drop_log_days(7) == []
     finally:
         await store.stop()
+
+
+async def test_letters_of_the_first_tables_say_whether_they_are_whole(fresh_database: str) -> None:
+    """A database with dead letters is migrated: those that surely were not cut can be sent again as they came."""
+    connection = await asyncpg.connect(fresh_database)
+    try:
+        await _run_statements(connection, "0001")
+        for number, (reason, value, length, headers) in enumerate(OLD_LETTERS):
+            await connection.execute(OLD_LETTER, reason, number, value, length, headers)
+        await _run_statements(connection, "0002")
+        rows = await connection.fetch(
+            "SELECT state, complete, tries, next_try_at FROM dead_letter ORDER BY first_offset"
+        )
+    finally:
+        await connection.close()
+    assert [row["complete"] for row in rows] == [True, True, False, False, False]
+    assert {(row["state"], row["tries"], row["next_try_at"]) for row in rows} == {("open", 0, None)}
+
+
+async def _run_statements(connection: asyncpg.Connection[asyncpg.Record], revision: str) -> None:
+    for file in sorted((Path("alembic") / "sql" / revision).glob("*.sql")):
+        await connection.execute(file.read_text())

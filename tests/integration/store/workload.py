@@ -12,11 +12,13 @@ import asyncpg
 import msgspec
 
 from coordinator.saga import machine
+from coordinator.saga.content import content_of
 from coordinator.saga.effects import IssueCommand, Moved
 from coordinator.saga.events import CompensationCompleted, Event, Failure, StepCompleted, StepFailed
 from coordinator.saga.model import TERMINAL, Direction, Saga, Undo, UndoEffect, command_id, dump_state
 from coordinator.store.batch import Batch, Token
 from coordinator.store.postgres import PostgresStore
+from coordinator.store.replicas import Replicas
 from sagas.order_fulfillment import order_fulfillment
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -70,8 +72,8 @@ class Workload:
     @classmethod
     async def ready(cls, store: PostgresStore) -> Self:
         """Register the definition and read the clock."""
-        ids = await store.register_definitions([(NAME, VERSION)])
-        return cls(store, ids[NAME, VERSION], await store.now_ms())
+        registered = await Replicas(store, "workload").register([content_of(order_fulfillment)])
+        return cls(store, registered.ids[NAME, VERSION], await store.now_ms())
 
     def starts(self, count: int = 1, business_key: str | None = None) -> tuple[Batch, list[Made]]:
         """Make the start of new sagas."""

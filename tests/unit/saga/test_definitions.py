@@ -43,14 +43,25 @@ def one_step(**changes: Any) -> SagaDefinition:
     return define(steps=(step(**changes),))
 
 
+async def later(_order: Any, _results: Any) -> bool:
+    """Be a function whose answer nobody would wait for."""
+    return False
+
+
 NAME = "the name must be CamelCase letters and digits, at most 63"
 VERSION = "the version must be a whole number from 1 to 32767"
 STEP_NAME = "a step's name is lower-case letters, digits and underscores, at most 63"
 EXPIRY = "the expiry must lie between the timeout and 30 days"
 ATTEMPTS = "the attempts must be a whole number from 1 to 100"
 PAUSES = "the pauses must satisfy 0 <= base <= cap"
+DEADLINE = "the deadline must lie between one millisecond and 30 days"
+FUNCTION = "must be a function of two arguments: the input and the results"
+PLAIN = "must be a plain function: a definition waits for nothing"
+GROUP = "a group's name is lower-case letters, digits and underscores, at most 63"
+PROGRESS = "the longest progress must lie between the timeout and 30 days"
 FACTOR = "the factor must lie between 1 and 100"
 MONTH = timedelta(days=31)
+OUTSIDE: dict[str, Any] = {"participant": "", "action": "", "compensation": None}
 
 
 @pytest.mark.parametrize(
@@ -69,6 +80,11 @@ MONTH = timedelta(days=31)
         ("the business key 'nonsense' is no field of Order", {"business_key": "nonsense"}),
         ("the business key 'number' must be a required text field of Order", {"business_key": "number"}),
         ("the business key 'note' must be a required text field of Order", {"business_key": "note"}),
+        (DEADLINE, {"deadline": timedelta(0)}),
+        (DEADLINE, {"deadline": MONTH}),
+        ("recovery: the attempts must be a whole number from 0 to 100", {"recovery": Retry(attempts=-1)}),
+        (f"recovery: {PAUSES}", {"recovery": Retry(cap=MONTH)}),
+        (f"recovery: {FACTOR}", {"recovery": Retry(factor=101)}),
     ],
 )
 def test_a_saga_that_cannot_work_is_refused(sentence: str, changes: dict[str, Any]) -> None:
@@ -111,6 +127,31 @@ def test_a_saga_that_cannot_work_is_refused(sentence: str, changes: dict[str, An
         (f"retry: {FACTOR}", {"retry": Retry(factor=float("nan"))}),
         (f"compensation retry: {ATTEMPTS}", {"compensation_retry": Retry(attempts=0)}),
         (f"compensation retry: {PAUSES}", {"compensation_retry": Retry(cap=MONTH)}),
+        (f"compensation retry: {FACTOR}", {"compensation_retry": Retry(factor=0)}),
+        (GROUP, {"group": "Bookings"}),
+        (GROUP, {"group": ""}),
+        (f"when {FUNCTION}", {"when": lambda _order: True}),
+        (f"when {FUNCTION}", {"when": lambda _order, _results, _more: True}),
+        (f"when {FUNCTION}", {"when": "input.note"}),
+        (f"payload {FUNCTION}", {"payload": dict}),
+        (f"payload {FUNCTION}", {"payload": lambda *, _order, _results: {}}),
+        (f"when {PLAIN}", {"when": later}),
+        (f"payload {PLAIN}", {"payload": later}),
+        ("the payload must be paths by field or a function", {"payload": "input.note"}),
+        ("the payload must be paths by field or a function", {"payload": ["input.note"]}),
+        ("the kind must be one of Kind", {"kind": "pivot"}),
+        (PROGRESS, {"timeout": minutes(2), "progress_max": minutes(1)}),
+        (PROGRESS, {"progress_max": MONTH}),
+        ("a step with a participant needs an action", {"action": "", "compensation": None}),
+        ("an external step sends nothing, so there is no compensation", {"participant": "", "action": ""}),
+        (
+            "an external step sends nothing, so it has neither payload nor progress",
+            {**OUTSIDE, "payload": {"note": "input.note"}},
+        ),
+        (
+            "an external step sends nothing, so it has neither payload nor progress",
+            {**OUTSIDE, "progress_max": minutes(2)},
+        ),
     ],
 )
 def test_a_step_that_cannot_work_is_refused(sentence: str, changes: dict[str, Any]) -> None:

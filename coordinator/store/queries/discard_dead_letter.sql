@@ -1,0 +1,11 @@
+-- discard_dead_letter: a person ($2, because of $3) decides that an open record ($1) is not wanted any more.
+WITH taken AS (
+    UPDATE dead_letter
+    SET state = 'discarded', next_try_at = NULL, changed_at = now(), changed_by = $2::text, changed_because = $3::text
+    WHERE id = $1::bigint AND state = 'open' AND kind = 'record'
+    RETURNING id
+),
+audited AS (
+    INSERT INTO audit_log (actor, action, letter_id, reason) SELECT $2::text, 'discard', id, $3::text FROM taken
+)
+SELECT id FROM taken

@@ -1,0 +1,12 @@
+-- list_dead_letters: one page of all letters before an id, newest first. Served by the primary key.
+SELECT
+    id, kind, state, reason, detail, topic, partition, first_offset, next_offset, value_length, complete,
+    edited_value IS NOT NULL OR edited_headers IS NOT NULL AS edited, saga_id::text AS saga_id, command_id, tries,
+    floor(extract(epoch FROM at) * 1000)::bigint AS at_ms,
+    floor(extract(epoch FROM next_try_at) * 1000)::bigint AS next_try_ms,
+    floor(extract(epoch FROM changed_at) * 1000)::bigint AS changed_ms,
+    changed_by, changed_because
+FROM dead_letter
+WHERE id < $1::bigint AND ($3::text IS NULL OR kind = $3) AND ($4::text IS NULL OR reason = $4)
+ORDER BY id DESC
+LIMIT $2
