@@ -86,8 +86,9 @@ def _play(site: Site, options: Options, console: Console) -> Report:
     screens: list[Screen] = []
 
     def curtain(chapter: Chapter) -> Screen:
-        told = f"{chapter.requests} {chapter.family.thing}s, {len(chapter.stories)} stories"
-        console.print(f"\n{chapter.family.name}: {told}", style="bold", markup=False)
+        stories = "1 story" if len(chapter.stories) == 1 else f"{len(chapter.stories)} stories"
+        things = f"{chapter.requests} {chapter.family.thing}{'s' * (chapter.requests != 1)}"
+        console.print(f"\n{chapter.family.name}: {things}, {stories}", style="bold", markup=False)
         screens.append(screen_for(console, chapter))
         return screens[-1]
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
@@ -158,9 +159,10 @@ class LiveScreen:
 def _picture(progress: Progress, chapter: Chapter) -> Group:
     names = chapter.family.columns
     title = _counts_line(progress, chapter.family.thing)
-    table = Table(title=title, title_justify="left", title_style="bold", expand=False)
-    table.add_column("story")
-    table.add_column("saga")
+    # As narrow as can be: a family must fit a terminal of 80 columns and 24 lines.
+    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("story", no_wrap=True)
+    table.add_column("saga", no_wrap=True)
     for name in names:
         table.add_column(name, min_width=10 if len(names) <= NARROW else None)
     for story in chapter.stories:
@@ -173,14 +175,17 @@ def _picture(progress: Progress, chapter: Chapter) -> Group:
             continue
         words = [Text(step_word(seen, place), style=_style(seen, place)) for place in range(len(names))]
         table.add_row(story.name, Text(seen.status, style=COLOURS.get(seen.status, "")), *words)
-    notes = [Text(f"{seconds:5.1f} s  {line}", style="dim") for seconds, line in progress.notes[-NOTES:]]
+    notes = [
+        Text(f"{seconds:5.1f} s  {line}", style="dim", no_wrap=True, overflow="ellipsis")
+        for seconds, line in progress.notes[-NOTES:]
+    ]
     return Group(table, *notes)
 
 
 def _share(progress: Progress, story: Story) -> str:
     prefix = f"{story.word}-"
     statuses = [status for key, status in progress.statuses.items() if key.startswith(prefix)]
-    return f"{statuses.count(story.expected.status)} of {story.requests} {story.expected.status}"
+    return f"{statuses.count(story.expected.status)} of {story.requests}"
 
 
 def _style(seen: Seen, position: int) -> str:

@@ -89,19 +89,20 @@ class Site:
         say(f"database: {self._database}, for the coordinator's tables and a schema per participant")
         if not self.stack.kafka.durable:
             self.stack.create_topics(self.topics)  # the broker in memory takes no requests for topics
-        chores = [self._start(verb, "-m", "coordinator", verb) for verb in ("migrate", "topics")]
+        migrate, topics = (self._start(verb, "-m", "coordinator", verb) for verb in ("migrate", "topics"))
         # Participants wait for their topics by themselves, so they can use the time.
         for name in self.participants:
             self._children.append(self._start(name, "-m", f"participants.{name}"))
         say(f"starting a process for each of {', '.join(self.participants)}")
-        for chore in chores:
-            _finish(chore)
+        _finish(migrate)
+        say("the coordinator's tables are there")
+        _finish(topics)
         say(f"topics: {len(self.topics)}, {sum(self.topics.values())} partitions")
         coordinator = self._start("coordinator", "-m", "coordinator", "serve", "--role", "all")
         self._children.append(coordinator)
         for child in self._children[:-1]:
             child.wait_for_line(r"(?m)^ready$", timeout_s=READY_S)
-        say(f"participants: all {len(self.participants)} are ready")
+            say(f"{child.name}: ready")
         coordinator.wait_until(http_ok(f"{self.api_url}/readyz"), timeout_s=READY_S, what="ready")
         say(f"coordinator: {self.api_url}")
 
