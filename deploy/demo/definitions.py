@@ -15,6 +15,7 @@ from sagas.order_fulfillment import order_fulfillment as shipped_order_fulfillme
 from sagas.travel_booking import travel_booking as shipped_travel_booking
 
 TIMEOUT: Final = seconds(2)
+BOOKING_TIMEOUT: Final = seconds(5)  # longer than the demo's slow hotel takes
 APPROVAL_TIMEOUT: Final = seconds(5)  # in the demo somebody answers within a second, or nobody does
 RETRY: Final = Retry(attempts=3, base=seconds(0.2), cap=seconds(0.4))
 COMPENSATION_RETRY: Final = Retry(attempts=4, base=seconds(0.4), cap=seconds(0.8))
@@ -24,8 +25,8 @@ RECOVERY: Final = Retry(attempts=1, base=seconds(0.4), cap=seconds(0.8))
 def _impatient(step: Step) -> Step:
     if step.external:
         return replace(step, timeout=APPROVAL_TIMEOUT)
-    # What progress may prolong is longer than the timeout of seconds anyway: no demo participant reports any.
-    return replace(step, timeout=TIMEOUT, retry=RETRY, compensation_retry=COMPENSATION_RETRY)
+    timeout = TIMEOUT if step.group is None else BOOKING_TIMEOUT
+    return replace(step, timeout=timeout, retry=RETRY, compensation_retry=COMPENSATION_RETRY)
 
 
 def _hurried(shipped: SagaDefinition) -> SagaDefinition:
