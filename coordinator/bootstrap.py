@@ -16,7 +16,7 @@ import os
 import random
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal, TypeVar
 
 import structlog
@@ -25,15 +25,20 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from coordinator.api.app import ApiParts, create_app, create_health_app, create_waiting_app
 from coordinator.api.health import Check, database_check, log_days_check, migrations_check, publisher_check
 from coordinator.api.listening import check_exposure, serve
-from coordinator.definitions import load_definitions
+from coordinator.choreography.choreographies import Choreographies
+from coordinator.choreography.deciding import Recorder
+from coordinator.choreography.observer import ChoreographyObserver, EventTopic, warn_of_reset
+from coordinator.choreography.replaying import Replays
+from coordinator.definitions import load_choreographies, load_definitions
 from coordinator.engine.clock import DatabaseClock
 from coordinator.engine.engine import Engine, EngineParts
+from coordinator.engine.flow import Flow
 from coordinator.engine.lifecycle import Lifecycle
 from coordinator.engine.observer import Observer
 from coordinator.engine.registry import Registry
 from coordinator.engine.relay import Relay
 from coordinator.engine.topology import Topology
-from coordinator.errors import Unavailable
+from coordinator.errors import ConfigurationError, Unavailable
 from coordinator.kafka.connection import Security
 from coordinator.kafka.publisher import Publisher
 from coordinator.kafka.subscriber import Subscriber
@@ -95,9 +100,12 @@ class Coordinator:
         self._settings = settings
         self._role = role
         self._identity = f"{settings.instance}:{os.getpid()}:{secrets.token_hex(4)}"
-        self._registry = Registry(load_definitions(settings.definitions), recovery(settings))
+        self._registry = Registry(load_definitions(settings.definitions, settings.participants), recovery(settings))
+        self._choreographies = Choreographies(load_choreographies(settings.choreographies))
+        self._choreographies.check_names(self._registry.names)
+        self._flow = flow(settings, self._registry)
         self._metrics = Metrics()
-        self._metrics.register(self._registry.names)
+        self._metrics.register([*self._registry.names, *self._choreographies.names])
         self._store = PostgresStore(url)
         # The API has a session of its own: a start never queues behind the engine's batches.
         self._api_store = PostgresStore(url) if role == "all" else self._store
@@ -133,7 +141,8 @@ class Coordinator:
     async def _work(self) -> None:
         bootstrap = self._settings.kafka.bootstrap_servers
         bus = Publisher(bootstrap, f"saga-{self._settings.instance}", security=self._security)
-        versions = Versions(Replicas(self._store, self._identity), self._registry, self._clock)
+        replicas = Replicas(self._store, self._identity)
+        versions = Versions(replicas, self._registry, self._clock, observed=self._choreographies.contents)
         beside: asyncio.Task[None] | None = None
         try:
             await self._patiently("Postgres", self._store.start)
@@ -142,6 +151,7 @@ class Coordinator:
             cluster = await self._patiently("Kafka", lambda: cluster_id(bootstrap, security=self._security))
             await self._patiently("Kafka", bus.start)
             await self._patiently("its definitions", versions.register)
+            self._choreographies.bind(self._registry.ids)
             beside = asyncio.create_task(versions.run(self._stopping))
             self._checks += [migrations_check(self._reads), log_days_check(self._reads), publisher_check(bus)]
             self._waiting_for = None
@@ -183,12 +193,16 @@ class Coordinator:
             now,
             self._chance,
             observer,
+            self._flow,
         )
         self._front.app = create_app(
             ApiParts(
                 service=service,
+                replays=Replays(self._api_store, self._reads, self._choreographies, self._clock),
+                choreographies=self._choreographies,
                 reads=self._reads,
                 registry=self._registry,
+                flow=self._flow,
                 metrics=self._metrics.registry,
                 checks=self._checks,
                 limits=settings.api,
@@ -219,6 +233,7 @@ class Coordinator:
             topology=topology,
             metrics=self._metrics,
             lifecycle=self._lifecycle(bus, topology),
+            flow=self._flow,
             log_transitions=settings.log.transitions,
             recovery=recovery(settings),
         )
@@ -232,6 +247,7 @@ class Coordinator:
             self._metrics,
             lambda: 0 in engine.ownership.owned,
             settings.database.log_retention_days,
+            self._choreographies.names,
         )
         await self._patiently("the log's days", upkeep.make_log_days)
         worker = Recovery(
@@ -244,6 +260,10 @@ class Coordinator:
             recovery(settings),
         )
         beside = [asyncio.create_task(chores.run(self._stopping)) for chores in (upkeep, worker)]
+        if self._choreographies.sources:
+            observer = self._observer(bus, topology, cluster, engine.now)
+            self._checks.append(("choreographies", observer.check))
+            beside.append(asyncio.create_task(observer.run(self._stopping)))
         if self._role == "all":
             beside.append(asyncio.create_task(self._serve_api(bus, topology, engine.relay, engine.now)))
         if self._stopping.is_set():
@@ -256,6 +276,30 @@ class Coordinator:
             self._stopping.set()
             await asyncio.gather(*beside)
 
+    def _observer(self, bus: Publisher, topology: Topology, cluster: str, now: DatabaseClock) -> ChoreographyObserver:
+        """Read each source's events as a member of a group of its own."""
+        kafka = self._settings.kafka
+        topics = [
+            EventTopic(
+                source,
+                topology.domain_events(source),
+                topology.counts[topology.domain_events(source)],
+                Subscriber(
+                    kafka.bootstrap_servers,
+                    topology.domain_events(source),
+                    f"{kafka.group_id}.{source}.events",
+                    f"saga-{self._settings.instance}",
+                    instance_id=kafka.instance_id,
+                    security=self._security,
+                    on_reset=warn_of_reset,
+                ),
+            )
+            for source in self._choreographies.sources
+        ]
+        store, metrics, clock = self._store, self._metrics, self._clock
+        recorder = Recorder(store, self._choreographies, metrics, clock, now, self._chance, cluster)
+        return ChoreographyObserver(store, bus, topics, self._choreographies, recorder, metrics, clock)
+
     def _lifecycle(self, bus: Publisher, topology: Topology) -> Lifecycle | None:
         if not self._settings.events.enabled:
             return None
@@ -266,7 +310,7 @@ class Coordinator:
             raise Unavailable("the database lacks migrations: run `saga migrate`")
 
     async def _topology(self) -> Topology:
-        specs = topic_specs(self._settings, self._registry.participants)
+        specs = topic_specs(self._settings, self._registry.participants, self._choreographies.sources)
         names = [spec.name for spec in specs]
         counts = await partition_counts(self._settings.kafka.bootstrap_servers, names, security=self._security)
         missing = sorted(set(names) - set(counts))
@@ -322,6 +366,17 @@ async def _owns(engine: Engine) -> str | None:
     return None if engine.ownership.owned else "no partition is owned yet"
 
 
+def flow(settings: Settings, registry: Registry) -> Flow:
+    """Flow control for the participants that there are; raises ConfigurationError when a limit is for another."""
+    strangers = sorted(set(settings.flow.participants) - set(registry.participants))
+    if strangers:
+        known = ", ".join(registry.participants)
+        raise ConfigurationError(
+            f"SAGA_FLOW__PARTICIPANTS: no definition has a participant {strangers[0]!r}; there are: {known}"
+        )
+    return Flow(settings.flow, registry.participants)
+
+
 def security(settings: Settings) -> Security:
     """How to log in to Kafka."""
     kafka = settings.kafka
@@ -340,8 +395,8 @@ def recovery(settings: Settings) -> Retry:
     return Retry(given.tries, seconds(given.base_seconds), given.factor, seconds(given.cap_seconds))
 
 
-def topic_specs(settings: Settings, participants: list[str]) -> list[TopicSpec]:
-    """The topics that the settings and definitions ask for."""
+def topic_specs(settings: Settings, participants: list[str], sources: Sequence[str] = ()) -> list[TopicSpec]:
+    """The topics that the settings and definitions ask for; `sources` say events of choreographies."""
     kafka = settings.kafka
     retention = {"retention.ms": str(kafka.retention_hours * 3_600_000), "cleanup.policy": "delete"}
     topology = Topology(settings.topic_prefix, {})
@@ -350,5 +405,6 @@ def topic_specs(settings: Settings, participants: list[str]) -> list[TopicSpec]:
         (topology.events, kafka.events_partitions),
         (topology.dead_letters, kafka.dead_letter_partitions),
         *((topology.commands(participant), kafka.commands_partitions) for participant in participants),
+        *((topology.domain_events(source), kafka.events_partitions) for source in sources),
     ]
     return [TopicSpec(name, count, kafka.replication, retention) for name, count in wanted]

@@ -15,7 +15,8 @@ import uvloop
 
 from coordinator import cli_definitions
 from coordinator.bootstrap import Coordinator, Role, security, topic_specs
-from coordinator.definitions import load_definitions
+from coordinator.choreography.choreographies import Choreographies
+from coordinator.definitions import load_choreographies, load_definitions
 from coordinator.engine.registry import Registry
 from coordinator.errors import ConfigurationError, DefinitionError, SagaError, Unavailable
 from coordinator.kafka.topics import ensure_topics
@@ -87,15 +88,16 @@ async def _serve(settings: Settings, role: Role) -> None:
 
 
 async def _topics(settings: Settings) -> None:
-    registry = Registry(load_definitions(settings.definitions))
-    specs = topic_specs(settings, registry.participants)
+    registry = Registry(load_definitions(settings.definitions, settings.participants))
+    choreographies = Choreographies(load_choreographies(settings.choreographies))
+    specs = topic_specs(settings, registry.participants, choreographies.sources)
     counts = await ensure_topics(settings.kafka.bootstrap_servers, specs, security=security(settings))
     for name, count in sorted(counts.items()):
         typer.echo(f"{name}: {count} partitions")
 
 
 async def _list_definitions(settings: Settings) -> None:
-    registry = Registry(load_definitions(settings.definitions))
+    registry = Registry(load_definitions(settings.definitions, settings.participants))
     reads = SagaReads(settings.database.url.get_secret_value(), 1)
     uses: list[DefinitionUse] = []
     try:
@@ -104,7 +106,8 @@ async def _list_definitions(settings: Settings) -> None:
         sys.stderr.write(f"saga: no counts: {error}\n")
     finally:
         await reads.stop()
-    for line in definition_lines(list_definitions(registry, uses)):
+    observed = Choreographies(load_choreographies(settings.choreographies)).sizes
+    for line in definition_lines(list_definitions(registry, uses, observed)):
         typer.echo(line)
 
 

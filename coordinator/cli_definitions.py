@@ -10,15 +10,19 @@ from typing import Annotated, Literal, NoReturn, TypeAlias
 import typer
 
 from coordinator.bootstrap import topic_specs
-from coordinator.definitions import load_definitions
+from coordinator.choreography.choreographies import Choreographies
+from coordinator.definitions import load_choreographies, load_definitions
 from coordinator.describe.asyncapi import asyncapi as asyncapi_document
 from coordinator.describe.asyncapi import render
+from coordinator.describe.choreographies import choreography_mermaid, choreography_table
 from coordinator.describe.document import document
 from coordinator.describe.flowchart import mermaid
 from coordinator.describe.table import table
 from coordinator.engine.registry import Registry
 from coordinator.engine.topology import Topology
 from coordinator.errors import SagaError
+from coordinator.saga.choreography import ChoreographyDefinition
+from coordinator.saga.content import content_of, read_document
 from coordinator.saga.definition import SagaDefinition
 from coordinator.settings import Settings, read_settings
 
@@ -35,10 +39,14 @@ def show(
     version: Annotated[int | None, typer.Option(help="the newest where none is given")] = None,
     shape: Annotated[Shape, typer.Option("--format", help="for people, a drawing, or for programs")] = "table",
 ) -> None:
-    """Show what a definition says."""
-    found = _loaded()[1]
+    """Show what a definition, or a choreography, says."""
+    settings, found = _loaded()
     try:
-        typer.echo(_shaped(Registry(found).choose(name, version), shape))
+        choreography = Choreographies(load_choreographies(settings.choreographies)).find(name, version)
+        if choreography is not None:
+            typer.echo(_drawn(choreography, shape))
+        else:
+            typer.echo(_shaped(Registry(found).choose(name, version), shape))
     except SagaError as error:
         _refuse(error)
 
@@ -70,10 +78,16 @@ def _shaped(definition: SagaDefinition, shape: Shape) -> str:
     return mermaid(definition) if shape == "mermaid" else table(definition)
 
 
+def _drawn(choreography: ChoreographyDefinition, shape: Shape) -> str:
+    if shape == "json":
+        return json.dumps(read_document(content_of(choreography).document), indent=2, ensure_ascii=False)
+    return choreography_mermaid(choreography) if shape == "mermaid" else choreography_table(choreography)
+
+
 def _loaded() -> tuple[Settings, tuple[SagaDefinition, ...]]:
     try:
         settings = read_settings()
-        return settings, load_definitions(settings.definitions)
+        return settings, load_definitions(settings.definitions, settings.participants)
     except SagaError as error:
         _refuse(error)
 

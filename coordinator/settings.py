@@ -114,6 +114,18 @@ class RecoverySettings(BaseModel):
     cap_seconds: Annotated[float, Field(ge=0.01, le=24 * 3600)] = 600.0
 
 
+class FlowSettings(BaseModel):
+    """How much participants are asked for at a time, and when one that is silent is asked for nothing new."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    in_flight_max: Annotated[int, Field(ge=0, le=10_000_000)] = 0
+    participants: dict[str, Annotated[int, Field(ge=0, le=10_000_000)]] = {}
+    breaker_timeouts: Annotated[int, Field(ge=0, le=1_000_000)] = 20
+    breaker_pause_seconds: Annotated[float, Field(ge=0.1, le=3600)] = 10.0
+    ramp_per_second: Annotated[float, Field(ge=1, le=100_000)] = 50.0
+
+
 class LogSettings(BaseModel):
     """What the process writes to standard error."""
 
@@ -130,6 +142,8 @@ class Settings(BaseSettings):
 
     topic_prefix: Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,100}$")] = "saga."
     definitions: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*(:[A-Za-z_]\w*)?$")] = "sagas:definitions"
+    choreographies: Annotated[str | None, Field(pattern=r"^[A-Za-z_][\w.]*(:[A-Za-z_]\w*)?$")] = None
+    participants: Annotated[str, Field(pattern=r"^([a-z][a-z0-9-]{0,62}(,[a-z][a-z0-9-]{0,62})*)?$")] = ""
     instance: Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,100}$")] = Field(
         default_factory=lambda: socket.gethostname()[:100] or "coordinator"
     )
@@ -138,6 +152,7 @@ class Settings(BaseSettings):
     api: ApiSettings = ApiSettings()
     events: EventsSettings = EventsSettings()
     recovery: RecoverySettings = RecoverySettings()
+    flow: FlowSettings = FlowSettings()
     log: LogSettings = LogSettings()
 
 
@@ -164,9 +179,12 @@ def _variable(location: tuple[int | str, ...]) -> str:
 
 
 def _not_a_group(said: str) -> str:
-    """Say which variable is set as if it were one setting, where it stands for several."""
+    """Say which variable is set as if it were one setting, where it stands for several, or should be JSON."""
     found = re.search(r'field "(\w+)"', said)
     group = _variable((found[1] if found else said,))
+    if group not in map(str.upper, os.environ):
+        inside = [name for name in sorted(os.environ) if name.upper().startswith(f"{group}__")]
+        return f"{', '.join(inside)}: must be JSON where it stands for a mapping"
     return f"{group}: stands for several settings, set them one by one: {', '.join(_names(group))}"
 
 

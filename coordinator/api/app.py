@@ -17,8 +17,13 @@ from coordinator.api.bodies import Limits
 from coordinator.api.definitions import add_definition_routes
 from coordinator.api.health import Check, ReadinessProbe
 from coordinator.api.middleware import Guard, request_id_of
+from coordinator.api.participants import add_participant_routes
 from coordinator.api.problems import RequestRefused, respond, starting
+from coordinator.api.replays import add_replay_route
 from coordinator.api.sagas import add_saga_routes
+from coordinator.choreography.choreographies import Choreographies
+from coordinator.choreography.replaying import Replays
+from coordinator.engine.flow import Flow
 from coordinator.engine.registry import Registry
 from coordinator.errors import SagaError
 from coordinator.services.sagas import SagaService
@@ -33,8 +38,11 @@ class ApiParts(msgspec.Struct, frozen=True):
     """What the API is made of."""
 
     service: SagaService
+    replays: Replays
+    choreographies: Choreographies
     reads: SagaReads
     registry: Registry
+    flow: Flow
     metrics: CollectorRegistry
     checks: Sequence[Check]
     limits: Limits
@@ -43,8 +51,10 @@ class ApiParts(msgspec.Struct, frozen=True):
 def create_app(parts: ApiParts) -> FastAPI:
     """Build the app of a process that serves clients."""
     app = create_health_app(parts.metrics, parts.checks)
-    add_definition_routes(app, parts.reads, parts.registry)
-    add_saga_routes(app, parts.service, parts.reads, parts.registry, parts.limits)
+    add_definition_routes(app, parts.reads, parts.registry, parts.choreographies)
+    add_saga_routes(app, parts.service, parts.reads, parts.registry, parts.choreographies, parts.limits)
+    add_replay_route(app, parts.replays, parts.limits)
+    add_participant_routes(app, parts.flow, parts.reads)
     return app
 
 

@@ -16,6 +16,7 @@ from coordinator.api.health import Readiness
 from coordinator.api.problems import MEDIA_TYPE, Problem
 from coordinator.saga.model import SagaStatus
 from coordinator.services.catalogue import DefinitionView
+from coordinator.services.participants import ParticipantList
 from coordinator.services.views import SagaDetail
 from coordinator.store.reads import LogEntry, SagaSummary
 
@@ -101,7 +102,17 @@ class DefinitionList(msgspec.Struct, frozen=True):
     definitions: list[DefinitionView]
 
 
-_ANSWERS = (SagaSummary, SagaDetail, BulkAnswer, SagaPage, LogPage, DefinitionList, Problem, Readiness)
+_ANSWERS = (
+    SagaSummary,
+    SagaDetail,
+    BulkAnswer,
+    SagaPage,
+    LogPage,
+    DefinitionList,
+    ParticipantList,
+    Problem,
+    Readiness,
+)
 _ORDER = {
     "definition": "OrderFulfillment",
     "input": {
@@ -256,28 +267,34 @@ DEFINITIONS = _route(
     {200: ("All that are loaded here or were ever registered", "DefinitionList")},
     {422: "A parameter is wrong"},
 )
+_ACT_PROBLEMS = {
+    **_BODY_PROBLEMS,
+    404: "There is no such saga",
+    409: "The saga is not suspended, or not of the kind that this verb is for",
+    412: "The saga is at another version",
+}
+_IF_MATCH = {
+    "name": "If-Match",
+    "in": "header",
+    "required": False,
+    "description": "The ETag that was looked at, instead of expected_version.",
+    "schema": {"type": "string"},
+}
 RETRY = _route(
     "Let a suspended saga go on",
     {202: ("It goes on; this is how it stands", "SagaSummary")},
-    {
-        **_BODY_PROBLEMS,
-        404: "There is no such saga",
-        409: "The saga is not suspended",
-        412: "The saga is at another version",
-    },
+    _ACT_PROBLEMS,
     body="RetryBody",
     example={"reason": "the payment service is back", "expected_version": 12},
-    parameters=[
-        _SAGA_ID,
-        _KEY,
-        {
-            "name": "If-Match",
-            "in": "header",
-            "required": False,
-            "description": "The ETag that was looked at, instead of expected_version.",
-            "schema": {"type": "string"},
-        },
-    ],
+    parameters=[_SAGA_ID, _KEY, _IF_MATCH],
+)
+REPLAY = _route(
+    "Publish the last good event of a suspended choreographed saga again",
+    {202: ("It goes on; this is how it stands", "SagaSummary")},
+    _ACT_PROBLEMS,
+    body="RetryBody",
+    example={"reason": "the payment service is back", "expected_version": 3},
+    parameters=[_SAGA_ID, _KEY, _IF_MATCH],
 )
 _ANSWER_PROBLEMS = {
     **_BODY_PROBLEMS,
@@ -299,4 +316,9 @@ FAIL_STEP = _route(
     body="FailStepBody",
     example={"code": "too_dear", "message": "beyond what the company pays"},
     parameters=[_SAGA_ID, _STEP, _KEY],
+)
+PARTICIPANTS = _route(
+    "Participants, and how flow control stands towards them",
+    {200: ("All of them; see ParticipantView for what is of this process only", "ParticipantList")},
+    {422: "A parameter is wrong"},
 )

@@ -9,11 +9,14 @@ from fastapi import FastAPI, Request
 from starlette.responses import Response
 
 from coordinator.api import cursors, documents, parameters
+from coordinator.api.acts import ACTOR, accepted, read_act
 from coordinator.api.bodies import Limits, fit, read_object
-from coordinator.api.documents import BulkBody, CompleteStepBody, FailStepBody, RetryBody, StartBody
+from coordinator.api.documents import BulkBody, CompleteStepBody, FailStepBody, StartBody
 from coordinator.api.middleware import request_id_of
 from coordinator.api.parameters import Query
 from coordinator.api.problems import Fault, RequestRefused, body_of, problem_of
+from coordinator.choreography.choreographies import OBSERVED_PART, Choreographies
+from coordinator.choreography.views import describe_observed
 from coordinator.engine.registry import RESULT_BYTES_MAX, Registry
 from coordinator.errors import NotFound, SagaError
 from coordinator.saga.events import ExternalCompleted, ExternalFailed, Failure
@@ -22,7 +25,6 @@ from coordinator.services.views import describe
 from coordinator.store.reads import ListFilter, SagaReads
 from coordinator.wire.strict_json import encode
 
-ACTOR = "anonymous"  # until requests are authenticated
 LIST_MAX = 200
 LIST_DEFAULT = 50
 LOG_MAX = 1_000
@@ -31,9 +33,16 @@ _ENCODER = msgspec.json.Encoder()
 _FILTERS = ("status", "definition", "business_key", "since", "until", "limit", "cursor")
 
 
-def add_saga_routes(app: FastAPI, service: SagaService, reads: SagaReads, registry: Registry, limits: Limits) -> None:
+def add_saga_routes(
+    app: FastAPI,
+    service: SagaService,
+    reads: SagaReads,
+    registry: Registry,
+    choreographies: Choreographies,
+    limits: Limits,
+) -> None:
     """Add the routes to an app: verbs go to the service, questions straight to the reads."""
-    routes = _SagaRoutes(service, reads, registry, limits)
+    routes = _SagaRoutes(service, reads, registry, choreographies, limits)
     app.post("/v1/sagas", **documents.START)(routes.start)
     app.post("/v1/sagas/bulk", **documents.START_MANY)(routes.start_many)
     app.get("/v1/sagas", **documents.LIST)(routes.list)
@@ -45,10 +54,13 @@ def add_saga_routes(app: FastAPI, service: SagaService, reads: SagaReads, regist
 
 
 class _SagaRoutes:
-    def __init__(self, service: SagaService, reads: SagaReads, registry: Registry, limits: Limits) -> None:
+    def __init__(
+        self, service: SagaService, reads: SagaReads, registry: Registry, choreographies: Choreographies, limits: Limits
+    ) -> None:
         self._service = service
         self._reads = reads
         self._registry = registry
+        self._choreographies = choreographies
         self._limits = limits
 
     async def start(self, request: Request) -> Response:
@@ -89,7 +101,8 @@ class _SagaRoutes:
         record = await self._reads.saga(saga_id, LOG_MAX if "log" in included else 0)
         if record is None:
             raise NotFound("there is no saga with this id")
-        saga = describe(record, self._registry)
+        observed = record.part == OBSERVED_PART
+        saga = describe_observed(record, self._choreographies) if observed else describe(record, self._registry)
         return _json(saga, headers={"etag": _etag(saga.version)})
 
     async def log(self, request: Request) -> Response:
@@ -128,19 +141,9 @@ class _SagaRoutes:
     async def retry(self, request: Request) -> Response:
         """Let a suspended saga go on; needs a reason and the version that was looked at."""
         saga_id = parameters.saga_id(request)
-        Query(request)
-        parameters.check_idempotency_key(request)
-        condition = parameters.version_condition(request)
-        body = fit(RetryBody, await self._body(request))
-        if not body.reason.strip() or not body.reason.isprintable():
-            detail = "a reason is printable text that says something"
-            raise RequestRefused(422, "invalid-input", detail, [Fault(detail, "/reason")])
-        expected = body.expected_version if body.expected_version is not None else condition
-        if expected is None or (condition is not None and condition != expected):
-            detail = "say once which version you looked at: here, or in If-Match"
-            raise RequestRefused(422, "invalid-input", detail, [Fault(detail, "/expected_version")])
-        saga = await self._service.retry(saga_id, expected, ACTOR, body.reason.strip())
-        return _json(saga, 202, {"etag": _etag(saga.version)})
+        expected, reason = await read_act(request, self._limits)
+        saga = await self._service.retry(saga_id, expected, ACTOR, reason)
+        return accepted(saga)
 
     async def complete_step(self, request: Request) -> Response:
         """Complete an external step: somebody outside has done it."""

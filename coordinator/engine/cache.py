@@ -95,6 +95,10 @@ class SagaCache:
     def __len__(self) -> int:
         return len(self._sagas)
 
+    def all(self) -> list[ActiveSaga]:
+        """Every entry as of now."""
+        return list(self._sagas.values())
+
     def get(self, saga_id: str) -> ActiveSaga | None:
         """The entry of a saga, if there is one."""
         return self._sagas.get(saga_id)

@@ -11,6 +11,7 @@ import structlog
 from coordinator.engine.cache import ActiveSaga, SagaCache, from_row
 from coordinator.engine.clock import DatabaseClock, new_saga_id
 from coordinator.engine.draft import Draft
+from coordinator.engine.flow import Flow
 from coordinator.engine.letters import KEPT_ALWAYS, RECOVERY, TRANSIENT, dead_record, reference_of
 from coordinator.engine.messages import CommandBuilder, refusal_id
 from coordinator.engine.ownership import Ownership
@@ -48,13 +49,14 @@ class Decided(msgspec.Struct, frozen=True):
     """A draft that is ready to be written, and what came of the arrivals.
 
     `verdicts` counts (verdict, reason word) pairs; `loaded` are sagas that were read for it; `reaches` says per
-    partition up to where the arrivals go and how many got which verdict.
+    partition up to where the arrivals go and how many got which verdict; `held`: flow control held some step back.
     """
 
     draft: Draft
     verdicts: dict[tuple[str, str], int]
     loaded: list[ActiveSaga]
     reaches: list[tuple[int, int, list[int]]]
+    held: bool = False
 
 
 class Decider:
@@ -70,6 +72,7 @@ class Decider:
         now: DatabaseClock,
         chance: Chance,
         ownership: Ownership,
+        flow: Flow,
         recovery: Retry = RECOVERY,
     ) -> None:
         self.store = store
@@ -82,6 +85,7 @@ class Decider:
         self.chance = chance
         self.ownership = ownership
         self.recovery = recovery
+        self.flow = flow
         self._sampled_at = -SAMPLE_EVERY_S
 
     async def decide(self, arrivals: Sequence[Arrival]) -> Decided:
@@ -89,8 +93,10 @@ class Decider:
         for arrival in arrivals:
             if type(arrival) is TouchArrival:
                 self.cache.evict(arrival.saga_id)
+        self.flow.heard([arrival.source for arrival in arrivals if type(arrival) is ReplyArrival], self.now.now_ms())
         loaded, strangers = await self.load(saga_ids(arrivals))
         taken = await self._taken_keys(arrivals)
+        refusals = self.flow.refusals
         judge = _Judge(self, loaded, strangers, dict(taken))
         for arrival in arrivals:
             judge.judge(arrival)
@@ -99,7 +105,8 @@ class Decider:
             judge = _Judge(self, loaded, strangers, dict(taken))
             for arrival in arrivals:
                 judge.judge(arrival)
-        return Decided(judge.draft, judge.verdicts, list(loaded.values()), judge.reaches())
+        held = self.flow.refusals > refusals
+        return Decided(judge.draft, judge.verdicts, list(loaded.values()), judge.reaches(), held)
 
     async def _newer(self, doubted: set[str]) -> dict[str, ActiveSaga]:
         """Those sagas of which Postgres knows more than memory: somebody else has moved them.
@@ -127,6 +134,7 @@ class Decider:
                 strangers.add(row.id)
             else:
                 loaded[row.id] = active
+                self.flow.look(active)
         return loaded, strangers
 
     async def _taken_keys(self, arrivals: Sequence[Arrival]) -> dict[tuple[str, str], tuple[str, bytes]]:
@@ -164,6 +172,7 @@ class _Judge:
         self._dead: dict[int, int] = {}
         self._crowd: dict[int, list[Arrival]] = {}
         self._now_ms = decider.now.now_ms()
+        self._held = decider.flow.holding(self._now_ms)
         self.draft = Draft(decider.commands)
         self.doubted: set[str] = set()
         self.verdicts: dict[tuple[str, str], int] = {}
@@ -200,12 +209,14 @@ class _Judge:
         try:
             event = event_of(arrival, active.definition)
             before = self.draft.current(active)
-            decision = machine.decide(active.definition, before, event, now_ms=self._now_ms, roll=roll)
+            decision = machine.decide(active.definition, before, event, now_ms=self._now_ms, roll=roll, held=self._held)
         except Exception as error:
             log.exception("decision_failed", saga_id=arrival.saga_id, offset=arrival.offset)
             return self._set_aside(arrival, "internal", repr(error)), "internal"
         if isinstance(decision, Moved):
             self.draft.move(active, before, event, decision, self._now_ms, roll)
+            if self._held:
+                self._d.flow.moved(active, decision)
             return decision.verdict, decision.reason.partition(":")[0]
         if decision.verdict is Verdict.STALE and arrival.saga_id not in self._loaded:
             self.doubted.add(arrival.saga_id)
@@ -238,7 +249,12 @@ class _Judge:
             return Verdict.STALE, "business_key_taken"
         saga_id = new_saga_id(self._now_ms, self._d.chance)
         moved = machine.begin(
-            arrival.definition, saga_id, now_ms=self._now_ms, input_=arrival.input, start_at_ms=arrival.start_at_ms
+            arrival.definition,
+            saga_id,
+            now_ms=self._now_ms,
+            input_=arrival.input,
+            start_at_ms=arrival.start_at_ms,
+            held=self._held,
         )
         active = ActiveSaga(
             moved.saga,
@@ -251,6 +267,8 @@ class _Judge:
             self._now_ms,
         )
         self.draft.begin(active, moved, arrival.input_hash, self._now_ms)
+        if self._held:
+            self._d.flow.moved(active, moved)
         self._taken[key] = (saga_id, arrival.input_hash)
         return Verdict.APPLIED, "started"
 

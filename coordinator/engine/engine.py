@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Awaitable, Callable
 
 import structlog
 
+from coordinator.engine.breaker import BreakerState
 from coordinator.engine.cache import SagaCache
 from coordinator.engine.clock import DatabaseClock
+from coordinator.engine.flow import Flow
 from coordinator.engine.letters import RECOVERY
 from coordinator.engine.lifecycle import Lifecycle
 from coordinator.engine.observer import Observer
@@ -25,6 +28,7 @@ from coordinator.engine.ownership import Ownership
 from coordinator.engine.ports import Bus, Chance, Clock, GroupInbox, Store
 from coordinator.engine.registry import Registry
 from coordinator.engine.relay import Relay, flush_quietly
+from coordinator.engine.slots import open_actions
 from coordinator.engine.sweeper import Sweeper
 from coordinator.engine.timers import Timers
 from coordinator.engine.topology import Topology
@@ -42,6 +46,8 @@ BATCH_MAX = 1_000  # records per statement: about 50 ms of our time
 HOUSEKEEPING_S = 0.5
 WATCH_S = 5.0
 DRAIN_S = 5.0
+SURVEY_EVERY = 10  # times of housekeeping
+SURVEY_MAX = 2_000  # sagas looked at before others have their turn
 
 
 class EngineParts:
@@ -56,6 +62,7 @@ class EngineParts:
         topology: Topology,
         metrics: Metrics,
         lifecycle: Lifecycle | None,
+        flow: Flow,
         log_transitions: bool,
         recovery: Retry = RECOVERY,
     ) -> None:
@@ -65,6 +72,7 @@ class EngineParts:
         self.topology = topology
         self.metrics = metrics
         self.lifecycle = lifecycle
+        self.flow = flow
         self.log_transitions = log_transitions
         self.recovery = recovery
 
@@ -81,6 +89,7 @@ class Engine:
         self._clock = clock
         self._metrics = parts.metrics
         self._lifecycle = parts.lifecycle
+        self._flow = parts.flow
         self.now = DatabaseClock(clock)
         self.cache = SagaCache()
         self.relay = Relay(bus, store, clock, self._heard_late)
@@ -109,6 +118,7 @@ class Engine:
             self.now,
             chance,
             observer,
+            parts.flow,
             parts.recovery,
         )
         self._watchdog = Watchdog()
@@ -117,6 +127,7 @@ class Engine:
         self._moved_at = 0.0
         self._assignments_shown = 0
         self._offsets: dict[int, int] = {}
+        self._surveys = 0
 
     async def start(self) -> None:
         """Learn the time and join the group, before `run`; raises Unavailable, and may be called again then."""
@@ -167,7 +178,22 @@ class Engine:
         if offsets != self._offsets and await self._inbox.commit(offsets, timeout_s=2.0):
             self._offsets = offsets
         self.now.observe(await self._store.now_ms())
+        if self._surveys % SURVEY_EVERY == 0:
+            await self._survey()
+        self._surveys += 1
         self._show()
+
+    async def _survey(self) -> None:
+        """Count what is in flight per participant, for people, where the hot path does not."""
+        if self._flow.counts_slots:
+            return
+        actives = self.cache.all()
+        found: Counter[str] = Counter()
+        for first in range(0, len(actives), SURVEY_MAX):
+            for active in actives[first : first + SURVEY_MAX]:
+                found.update(open_actions(active.definition, active.saga))
+            await self._clock.sleep(0)
+        self._flow.surveyed(found)
 
     async def _send_what_was_left(self, parts: list[int]) -> None:
         """Commands that nobody sent, and the lifecycle events of those same transitions or of failed batches."""
@@ -185,6 +211,8 @@ class Engine:
         metrics.partitions_owned.set(len(self.ownership.owned))
         metrics.rebalances.inc(self.ownership.assignments - self._assignments_shown)
         self._assignments_shown = self.ownership.assignments
+        for state in self._flow.states():
+            metrics.show_participant(state.name, state.in_flight, state.held, list(BreakerState).index(state.breaker))
         gate = self.timers.gate
         for part, owned in self.ownership.owned.items():
             if gate.probe is not None and part in gate.probe.ends:

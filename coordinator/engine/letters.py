@@ -18,8 +18,9 @@ from coordinator.wire.strict_json import MAX_VALUE_BYTES
 REDRIVEN = "saga-redriven"  # the header `<letter id>;<try>` of a record that is sent again
 RECOVERY = Retry(attempts=5, base=seconds(10), factor=2.0, cap=seconds(600))
 
-# Trying again may help: another replica knows the definition, or does not have the fault that this one has.
-TRANSIENT = frozenset({"definition_unknown", "internal"})
+# Trying again may help: another replica knows the definition, or does not have the fault that this one has, or by then
+# every replica knows the version that was asked for.
+TRANSIENT = frozenset({"definition_unknown", "version_not_ready", "internal"})
 
 # They belong to sagas that exist, or to letters that do: each is kept by itself, however many come at once.
 KEPT_ALWAYS = frozenset({"definition_unknown"})

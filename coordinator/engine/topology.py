@@ -36,6 +36,10 @@ class Topology(msgspec.Struct, frozen=True):
         """The topic of a participant's commands."""
         return f"{self.prefix}{participant}.commands"
 
+    def domain_events(self, source: str) -> str:
+        """The topic on which a source says what happened, for choreographed sagas."""
+        return f"{self.prefix}{source}.events"
+
     def partition(self, topic: str, part: int) -> int:
         """The partition of `topic` for sagas of a partition of the reply topic."""
         return part % self.counts[topic]

@@ -10,7 +10,8 @@ asks Postgres and reads again from there.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Container, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import structlog
@@ -19,20 +20,24 @@ from coordinator.engine.cache import ActiveSaga, SagaCache
 from coordinator.engine.clock import DatabaseClock
 from coordinator.engine.deciding import Decided, Decider, saga_ids
 from coordinator.engine.draft import Draft
+from coordinator.engine.flow import Flow
 from coordinator.engine.letters import RECOVERY
 from coordinator.engine.observer import Observer
 from coordinator.engine.ownership import Marks, Ownership
 from coordinator.engine.ports import Chance, Clock, Polled, Store
+from coordinator.engine.queues import Queues, is_held
 from coordinator.engine.reading import Arrival, BadArrival, read
 from coordinator.engine.registry import Registry
 from coordinator.engine.relay import Relay
-from coordinator.engine.timers import Timers
+from coordinator.engine.slots import held_steps
+from coordinator.engine.timers import FIRE_MAX, Timers
 from coordinator.engine.topology import Topology
 from coordinator.errors import Unavailable
 from coordinator.saga import machine
 from coordinator.saga.definition import Retry
 from coordinator.saga.effects import Moved
-from coordinator.saga.events import DeadlinePassed, Event, PublicationDelayed
+from coordinator.saga.events import BackoffElapsed, DeadlinePassed, Event, PublicationDelayed
+from coordinator.saga.model import Direction
 from coordinator.store.batch import Token
 from coordinator.store.postgres import (
     Committed,
@@ -46,6 +51,10 @@ from coordinator.store.postgres import (
 log = structlog.get_logger()
 
 TRIES_MAX = 3  # of a whole batch, before it is cut in halves to find the row that does not fit
+
+
+# What the timers of a saga add to a draft; answers the participants whose actions came to nothing.
+_Decide = Callable[[Draft, ActiveSaga], list[str]]
 
 
 class BatchWorker:
@@ -64,6 +73,7 @@ class BatchWorker:
         now: DatabaseClock,
         chance: Chance,
         observer: Observer,
+        flow: Flow,
         recovery: Retry = RECOVERY,
     ) -> None:
         self._store = store
@@ -77,8 +87,12 @@ class BatchWorker:
         self._chance = chance
         self._observer = observer
         self._hand: _Hand | None = None
+        self._held: list[ActiveSaga] = []
         ownership.quiesce = self.land
-        self._decider = Decider(store, cache, registry, topology, clock, now, chance, ownership, recovery)
+        self._flow = flow
+        self._decider = Decider(store, cache, registry, topology, clock, now, chance, ownership, flow, recovery)
+        partitions = topology.counts[topology.replies]
+        self._queues = Queues(store, flow, cache, registry, clock, now, chance, partitions)
 
     async def handle(self, polled: list[Polled]) -> int:
         """Decide about polled records and begin to write; answers how many there were.
@@ -116,12 +130,14 @@ class BatchWorker:
         if self._hand is not None and self._hand.task.done():
             await self.land()
         parts = list(ownership.owned)
+        await self._queues.follow(parts)
         if not parts:
             self._timers.gate.forget()
             return 0
         await self._timers.gate.ask(parts, soon=self._timers.held > 0)
         soon = await self._timers.refill(parts)
-        if not soon and not self._timers.pending:
+        rooms = self._flow.next_in_line(self._now.now_ms())
+        if not (soon or self._timers.pending or rooms or self._held):
             return 0
         async with ownership.turn:
             await self.land()
@@ -134,6 +150,9 @@ class BatchWorker:
             if ready:
                 await self._relay.flush()
                 await self._fire(ready)
+            await self._hold_back()
+            for participant, room in rooms:
+                await self._release(participant, room)
         return len(ready)
 
     # ------------------------------------------------------------ arrivals
@@ -227,7 +246,9 @@ class BatchWorker:
                 self._cache.evict(written.active.id)
                 continue
             self._cache.put(written.active)
-            if written.waking_ms is not None and written.waking_ms < horizon_ms:
+            if decided.held and is_held(written.active):
+                self._held.append(written.active)
+            elif written.waking_ms is not None and written.waking_ms < horizon_ms:
                 self._timers.arm(written.active, written.waking_ms)
         self._observer.committed(draft.transitions, decided.verdicts, committed)
 
@@ -235,16 +256,40 @@ class BatchWorker:
 
     async def _fire(self, ready: list[ActiveSaga]) -> None:
         unsent = await self._store.unsent_sagas([active.id for active in ready])
-        await self._fire_group([active for active in ready if active.id not in unsent], sent=True)
-        await self._fire_group([active for active in ready if active.id in unsent], sent=False)
+        await self._fire_group([active for active in ready if active.id not in unsent], self._decide_timers)
+        await self._fire_group([active for active in ready if active.id in unsent], self._put_off, sent=False)
 
-    async def _fire_group(self, group: list[ActiveSaga], *, sent: bool) -> None:
-        """Let the timers of sagas happen, all at once, else in halves, until what does not fit stands alone."""
+    async def _hold_back(self) -> None:
+        """Let the sagas that flow control holds queue; those that do not get there wake, and are held again."""
+        held, self._held = self._held, []
+        for first in range(0, len(held), FIRE_MAX):
+            await self._queues.hold(held[first : first + FIRE_MAX])
+
+    async def _release(self, participant: str, room: int) -> None:
+        """Issue the steps that have waited longest for a participant."""
+        owned = self._ownership.owned
+        heads = await self._queues.heads(participant, owned, room)
+        loaded, _ = await self._decider.load(heads)
+        known = {saga_id: loaded.get(saga_id) or self._cache.get(saga_id) for saga_id in heads}
+        waiting = [active for active in known.values() if active is not None and is_held(active, participant)]
+        for active in waiting:
+            self._cache.put(active)
+        await self._fire_group(waiting, partial(self._decide_release, participant), sent=False)
+        still = {active.id for active in waiting if is_held(active, participant)}
+        for saga_id in still:
+            self._cache.evict(saga_id)
+        gone = [saga_id for saga_id in heads if saga_id not in still]
+        await self._queues.leave(participant, gone, left_over=bool(heads) and not waiting)
+
+    async def _fire_group(self, group: list[ActiveSaga], decide: _Decide, *, sent: bool = True) -> None:
+        """Let the timers of sagas happen, all at once, else in halves, until what does not fit stands alone.
+
+        With `sent` nothing of a saga may be in the outbox.
+        """
         owned = self._ownership.owned
         draft = Draft(self._decider.commands, unless_unsent=sent)
-        for active in group:
-            if active.part in owned:
-                self._decide_timers(draft, active, sent=sent)
+        refusals = self._flow.refusals
+        overdue = [name for active in group if active.part in owned for name in decide(draft, active)]
         if not draft.saga_ids:
             return
         parts = {transition.active.part for transition in draft.transitions}
@@ -254,8 +299,8 @@ class BatchWorker:
         except (RowMoved, Contended, KeyTaken, Unacceptable) as error:
             if len(group) > 1:
                 middle = len(group) // 2
-                await self._fire_group(group[:middle], sent=sent)
-                await self._fire_group(group[middle:], sent=sent)
+                await self._fire_group(group[:middle], decide, sent=sent)
+                await self._fire_group(group[middle:], decide, sent=sent)
                 return
             # Found again by the next refill, which reads the row anew.
             log.info("timer_postponed", reason=str(error), saga_id=group[0].id)
@@ -265,24 +310,55 @@ class BatchWorker:
             await self._ownership.recover()
         else:
             self._timers.fired += len(draft.transitions)
-            self._settled(Decided(draft, {}, [], []), committed)
+            self._settled(Decided(draft, {}, [], [], self._flow.refusals > refusals), committed)
+            self._flow.timed_out(overdue, self._now.now_ms())
 
-    def _decide_timers(self, draft: Draft, active: ActiveSaga, *, sent: bool) -> None:
-        """Add what the timers of a saga cause; one whose command is unsent has its deadline put off and no more."""
+    def _decide_timers(self, draft: Draft, active: ActiveSaga) -> list[str]:
+        """Add what the timers of a saga cause; answers whose actions came to nothing."""
+        overdue: list[str] = []
+        now_ms = self._now.now_ms()
+        holding = self._flow.holding(now_ms)
+        for timer in machine.due(active.definition, active.saga, now_ms=now_ms):
+            moved = self._decide(draft, active, timer, holding)
+            if moved and isinstance(timer, DeadlinePassed) and timer.direction is Direction.ACTION:
+                overdue.append(active.definition.steps[active.definition.index[timer.step_name]].participant)
+        if draft.current(active) is active.saga and is_held(active):
+            self._held.append(active)
+        return overdue
+
+    def _put_off(self, draft: Draft, active: ActiveSaga) -> list[str]:
+        """A saga with unsent commands has their deadlines put off and no more."""
+        for timer in machine.due(active.definition, active.saga, now_ms=self._now.now_ms()):
+            if isinstance(timer, DeadlinePassed):
+                event = PublicationDelayed(timer.step_name, timer.direction, timer.attempt)
+                self._decide(draft, active, event, ())
+        return []
+
+    def _decide_release(self, participant: str, draft: Draft, active: ActiveSaga) -> list[str]:
+        """Issue what a saga has waited for, as long as there is room."""
+        self._flow.holding(self._now.now_ms())
+        for position in held_steps(active.definition, active.saga.steps):
+            step, state = active.definition.steps[position], active.saga.steps[position]
+            if step.participant == participant:
+                event = BackoffElapsed(step.name, Direction.ACTION, state.attempt)
+                self._decide(draft, active, event, self._flow.released)
+        return []
+
+    def _decide(self, draft: Draft, active: ActiveSaga, event: Event, held: Container[str]) -> bool:
+        """Add what an event causes; answers whether it moves the saga."""
         now_ms, roll = self._now.now_ms(), self._chance.roll()
         try:
-            for timer in machine.due(active.definition, active.saga, now_ms=now_ms):
-                event: Event = timer
-                if not sent:
-                    if not isinstance(timer, DeadlinePassed):
-                        continue
-                    event = PublicationDelayed(timer.step_name, timer.direction, timer.attempt)
-                before = draft.current(active)
-                decision = machine.decide(active.definition, before, event, now_ms=now_ms, roll=roll)
-                if isinstance(decision, Moved):
-                    draft.move(active, before, event, decision, now_ms, roll)
+            before = draft.current(active)
+            decision = machine.decide(active.definition, before, event, now_ms=now_ms, roll=roll, held=held)
+            if not isinstance(decision, Moved):
+                return False
+            draft.move(active, before, event, decision, now_ms, roll)
+            if held:
+                self._flow.moved(active, decision)
         except Exception:
             log.exception("timer_failed", saga_id=active.id, alert=True)
+            return False
+        return True
 
 
 class _Hand(NamedTuple):

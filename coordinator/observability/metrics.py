@@ -84,6 +84,22 @@ class Metrics:
         self.consumer_lag = Gauge(
             "saga_consumer_lag", "Records not consumed yet.", ["partition"], registry=self.registry
         )
+        per_participant = ["participant"]
+        self.participant_in_flight = Gauge(
+            "saga_participant_in_flight",
+            "Actions without an outcome, of sagas known to this process.",
+            per_participant,
+            registry=self.registry,
+        )
+        self.participant_breaker = Gauge(
+            "saga_participant_breaker", "0 closed, 1 open, 2 half open.", per_participant, registry=self.registry
+        )
+        self.participant_held = Gauge(
+            "saga_participant_held",
+            "Sagas of our partitions with a step that waits until its participant takes new actions.",
+            per_participant,
+            registry=self.registry,
+        )
         self.log_days_ahead = Gauge(
             "saga_log_days_ahead", "Days for which the log has partitions.", registry=self.registry
         )
@@ -100,6 +116,12 @@ class Metrics:
             for counter in (self.started, self.completed, self.failed, self.compensating, self.suspended):
                 counter.labels(saga_type)
             self.stuck.labels(saga_type)
+
+    def show_participant(self, name: str, in_flight: int, held: int, breaker: int) -> None:
+        """Show how flow control stands towards a participant."""
+        self.participant_in_flight.labels(name).set(in_flight)
+        self.participant_held.labels(name).set(held)
+        self.participant_breaker.labels(name).set(breaker)
 
     def count_verdicts(self, verdicts: dict[tuple[str, str], int]) -> None:
         """Add a batch's verdicts."""

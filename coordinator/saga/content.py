@@ -23,6 +23,7 @@ from pydantic import BaseModel
 from pydantic.errors import PydanticInvalidForJsonSchema
 
 from coordinator.errors import DefinitionError
+from coordinator.saga.choreography import ChoreographyDefinition
 from coordinator.saga.code import FunctionWriter, Unwritable, name_of
 from coordinator.saga.definition import SagaDefinition
 
@@ -48,7 +49,7 @@ class Content(msgspec.Struct, frozen=True):
         return hashlib.sha256(self.document).digest()
 
 
-def content_of(definition: SagaDefinition) -> Content:
+def content_of(definition: SagaDefinition | ChoreographyDefinition) -> Content:
     """Write a definition's content down; raises DefinitionError when a value of it cannot be compared."""
     try:
         document = rfc8785.dumps(_Writer().plain(definition))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from coordinator.engine.registry import Registry
+from coordinator.saga.content import Content
 from coordinator.store.reads import DefinitionUse
 
 
@@ -29,12 +30,13 @@ class DefinitionView(msgspec.Struct, frozen=True):
     replicas: int | None
 
 
-def list_definitions(registry: Registry, uses: Sequence[DefinitionUse]) -> list[DefinitionView]:
-    """Everything that is loaded or was registered, by name and version."""
-    held = {
-        (content.name, content.version, content.digest.hex()): len(definition.steps)
-        for content, definition in zip(registry.contents, registry.definitions, strict=True)
-    }
+def list_definitions(
+    registry: Registry, uses: Sequence[DefinitionUse], observed: Sequence[tuple[Content, int]] = ()
+) -> list[DefinitionView]:
+    """Everything that is loaded or was registered, by name and version; `observed` are choreographies, with sizes."""
+    commanded = [len(definition.steps) for definition in registry.definitions]
+    loaded = [*zip(registry.contents, commanded, strict=True), *observed]
+    held = {(content.name, content.version, content.digest.hex()): steps for content, steps in loaded}
     views = [_view(use, held.pop((use.name, use.version, use.content_hash or ""), None)) for use in uses]
     views += [
         DefinitionView(name, version, True, False, steps, digest, None, None, None, None)

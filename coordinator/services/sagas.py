@@ -15,11 +15,13 @@ import rfc8785
 import structlog
 
 from coordinator.engine.clock import DatabaseClock
+from coordinator.engine.flow import Flow
 from coordinator.engine.hashing import hash_input
 from coordinator.engine.observer import Observer
 from coordinator.engine.ports import Chance, Clock, Store
 from coordinator.engine.registry import Registry, check_input, check_start_at
 from coordinator.engine.relay import Relay, flush_quietly
+from coordinator.engine.slots import running_deadline_ms
 from coordinator.engine.topology import Topology
 from coordinator.errors import Conflict, InvalidInput, SagaError, Unavailable
 from coordinator.saga.events import ExternalCompleted, ExternalFailed, RetryRequested, Verb
@@ -76,6 +78,7 @@ class SagaService:
         now: DatabaseClock,
         chance: Chance,
         observer: Observer,
+        flow: Flow,
     ) -> None:
         self._store = store
         self._reads = reads
@@ -85,19 +88,21 @@ class SagaService:
         self._now = now
         self._chance = chance
         self._observer = observer
+        self._flow = flow
         self._publishing = Publishing(relay, topology)
-        self._starter = Starter(store, self._publishing, registry, topology, clock, now, chance, observer)
+        self._starter = Starter(store, self._publishing, registry, topology, clock, now, chance, observer, flow)
         self._verbs = Verbs(store, reads, self._publishing, registry, topology, clock, now, chance, observer)
         self._clock_known = False
         self._asking_time = asyncio.Lock()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Delete acknowledged messages and follow the database's clock until `stop`; then finish what is begun."""
+        """Delete acknowledged messages, follow the database's clock and the queues until `stop`; then finish."""
         while not stop.is_set():
             await flush_quietly(self._relay)
             try:
                 self._now.observe(await self._store.now_ms())
                 self._clock_known = True
+                self._flow.queued = frozenset(await self._store.queues(self._registry.participants))
             except Unavailable as error:
                 log.info("clock_not_read", reason=str(error))
             waiting = asyncio.create_task(stop.wait())
@@ -216,7 +221,7 @@ def _begun(outcome: Begun) -> SagaSummary:
     active = outcome.active
     saga = active.saga
     at = format_ms(outcome.at_ms or active.started_ms)
-    deadline_ms = saga.deadline_ms
+    deadline_ms = running_deadline_ms(active.definition, saga)
     return SagaSummary(
         saga.id,
         saga.definition,

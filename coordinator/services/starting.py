@@ -18,6 +18,7 @@ import structlog
 from coordinator.engine.cache import ActiveSaga
 from coordinator.engine.clock import DatabaseClock, new_saga_id
 from coordinator.engine.draft import Draft
+from coordinator.engine.flow import Flow
 from coordinator.engine.messages import CommandBuilder
 from coordinator.engine.observer import Observer
 from coordinator.engine.ports import Chance, Clock, Store
@@ -105,6 +106,7 @@ class Starter:
         now: DatabaseClock,
         chance: Chance,
         observer: Observer,
+        flow: Flow,
     ) -> None:
         self._store = store
         self._publishing = publishing
@@ -115,6 +117,7 @@ class Starter:
         self._now = now
         self._chance = chance
         self._observer = observer
+        self._flow = flow
         self._waiting: list[_Group] = []
         self._waiting_sagas = 0
         self._worker: asyncio.Task[None] | None = None
@@ -247,19 +250,28 @@ class Starter:
     def _plan(self, wanted: NewSaga) -> tuple[ActiveSaga, Moved, int]:
         now_ms = self._now.now_ms()
         saga_id = new_saga_id(now_ms, self._chance)
+        part = partition_of(saga_id.encode(), self._topology.counts[self._topology.replies])
+        held = self._flow.holding_at_start(part, now_ms)
         moved = machine.begin(
-            wanted.definition, saga_id, now_ms=now_ms, input_=wanted.input, start_at_ms=wanted.start_at_ms
+            wanted.definition,
+            saga_id,
+            now_ms=now_ms,
+            input_=wanted.input,
+            start_at_ms=wanted.start_at_ms,
+            held=held,
         )
         active = ActiveSaga(
             moved.saga,
             wanted.definition,
             self._registry.id_of(wanted.definition),
-            partition_of(saga_id.encode(), self._topology.counts[self._topology.replies]),
+            part,
             wanted.business_key,
             wanted.traceparent,
             wanted.input,
             now_ms,
         )
+        if held and part in self._flow.parts:
+            self._flow.moved(active, moved)
         return active, moved, now_ms
 
     def _draft(self, items: Sequence[_Item]) -> Draft:

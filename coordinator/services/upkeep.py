@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
@@ -30,7 +30,10 @@ STUCK_AFTER_S = 60  # overdue by more than any gate or sweep explains
 
 
 class Upkeep:
-    """One pass per call of `run_once`; `is_first` says whether this process owns partition 0."""
+    """One pass per call of `run_once`; `is_first` says whether this process owns partition 0.
+
+    `observed` are the names of choreographies.
+    """
 
     def __init__(
         self,
@@ -41,6 +44,7 @@ class Upkeep:
         metrics: Metrics,
         is_first: Callable[[], bool],
         log_retention_days: int,
+        observed: Sequence[str] = (),
     ) -> None:
         self._store = store
         self._bus = bus
@@ -49,6 +53,7 @@ class Upkeep:
         self._metrics = metrics
         self._is_first = is_first
         self._log_retention_days = log_retention_days
+        self._observed = observed
         self._passes = 0
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -102,7 +107,7 @@ class Upkeep:
         # The count is one of the whole database: shown by several processes, a sum over them would be too large.
         rows = await self._store.fetch("count_stuck", STUCK_AFTER_S) if self._is_first() else []
         stuck = {row["definition_id"]: row["sagas"] for row in rows}
-        per_name = dict.fromkeys(self._registry.names, 0)
+        per_name = dict.fromkeys([*self._registry.names, *self._observed], 0)
         for identity, sagas in stuck.items():
             name, _ = self._registry.label_of_id(identity)
             if name in per_name:

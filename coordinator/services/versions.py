@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 
 import structlog
 
 from coordinator.engine.ports import Clock
 from coordinator.engine.registry import Registry
 from coordinator.errors import ConfigurationError, Unavailable
+from coordinator.saga.content import Content
 from coordinator.saga.differences import differences
 from coordinator.store.replicas import LIVE_S, Change, InUse, Known, Replicas
 
@@ -24,10 +26,21 @@ PATIENCE_S = LIVE_S + 3.0  # a replica that was killed counts as live for LIVE_S
 
 
 class Versions:
-    """Registers what the registry holds, and tells the registry what may start sagas."""
+    """Registers what the registry holds, and tells the registry what may start sagas.
 
-    def __init__(self, replicas: Replicas, registry: Registry, clock: Clock, patience_s: float = PATIENCE_S) -> None:
+    `observed` are contents that nobody starts sagas of: those of choreographies.
+    """
+
+    def __init__(
+        self,
+        replicas: Replicas,
+        registry: Registry,
+        clock: Clock,
+        patience_s: float = PATIENCE_S,
+        observed: Sequence[Content] = (),
+    ) -> None:
         self._replicas = replicas
+        self._observed = observed
         self._registry = registry
         self._clock = clock
         self._patience_s = patience_s
@@ -43,7 +56,7 @@ class Versions:
         if self._first_try is None:
             self._first_try = self._clock.monotonic()
         try:
-            registered = await self._replicas.register(self._registry.contents)
+            registered = await self._replicas.register([*self._registry.contents, *self._observed])
         except InUse as error:
             waited = self._clock.monotonic() - self._first_try
             sentences = " ".join(_refusal(change) for change in error.changes)

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import msgspec
 
 from coordinator.engine.registry import Registry
+from coordinator.engine.slots import held_steps
 from coordinator.saga.definition import SagaDefinition
-from coordinator.saga.model import Outcome, StepState, load_state
+from coordinator.saga.model import RESTING, StepState, load_state
 from coordinator.store.reads import Incident, LogEntry, SagaRecord, SagaSummary
 from coordinator.wire.rfc3339 import format_ms
 
@@ -19,7 +20,7 @@ class StepView(msgspec.Struct, frozen=True):
     `attempts` and `undo_attempts` count the commands that were sent; `result` is what the participant answered.
     `effect` says what an acknowledged compensation did. An external step has neither participant nor action.
     `condition` is what a conditional step's condition said, `payload` what its command carries where that is not the
-    saga's input; `held` says that flow control holds the step back.
+    saga's input. A step is `held` while its participant takes no new actions: it waits without a deadline.
     """
 
     name: str
@@ -74,13 +75,14 @@ def describe(record: SagaRecord, registry: Registry) -> SagaDetail:
         state.facing,
         record.traceparent,
         msgspec.Raw(record.input),
-        None if definition is None else _steps(definition, state.steps),
+        None if definition is None else _steps(definition, summary.status, state.steps),
         record.incidents,
         msgspec.UNSET if record.log is None else record.log,
     )
 
 
-def _steps(definition: SagaDefinition, states: Sequence[StepState]) -> list[StepView]:
+def _steps(definition: SagaDefinition, status: str, states: Sequence[StepState]) -> list[StepView]:
+    held = () if status in RESTING else held_steps(definition, states)
     return [
         StepView(
             step.name,
@@ -94,13 +96,13 @@ def _steps(definition: SagaDefinition, states: Sequence[StepState]) -> list[Step
             state.generation,
             state.attempt,
             state.undo_attempt,
-            None if state.deadline_ms is None else format_ms(state.deadline_ms),
+            None if state.deadline_ms is None or position in held else format_ms(state.deadline_ms),
             None if isinstance(state.payload, msgspec.UnsetType) else state.payload,
             None if isinstance(state.result, msgspec.UnsetType) else state.result,
             state.effect,
             state.late_success,
             state.condition,
-            state.outcome is Outcome.WAITING and state.deadline_ms is not None,
+            position in held,
         )
-        for step, state in zip(definition.steps, states, strict=True)
+        for position, (step, state) in enumerate(zip(definition.steps, states, strict=True))
     ]

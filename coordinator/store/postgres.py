@@ -103,6 +103,16 @@ class Shard(msgspec.Struct, frozen=True):
     next_offset: int
 
 
+class Hold(msgspec.Struct, frozen=True):
+    """A saga at a version that queues for a participant, when to look at it again, and its deadline if it has one."""
+
+    saga_id: str
+    version: int
+    participant: str
+    wake_ms: int
+    deadline_ms: int | None
+
+
 BUSY = (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 _REFUSALS: dict[str, type[Exception]] = {"SG409": RowMoved, "SG410": FenceLost}
 _ONE_SAGA_PER_KEY = "a_business_key_starts_one_saga_per_definition"
@@ -166,6 +176,29 @@ class PostgresStore:
     async def push_wake(self, saga_ids: Sequence[str]) -> None:
         """Let sagas that woke too early wake at their deadlines instead."""
         await self._side.fetch("push_wake", sorted(saga_ids))
+
+    async def hold(self, holds: Sequence[Hold]) -> list[str]:
+        """Let sagas queue for participants; answers the participant of each that came to a queue."""
+        ordered = sorted(holds, key=lambda hold: hold.saga_id)
+        columns = zip(*map(msgspec.structs.astuple, ordered), strict=True)
+        return [row["participant"] for row in await self._side.fetch("hold_sagas", *columns)]
+
+    async def held(self, participant: str, parts: Sequence[int], limit: int) -> list[str]:
+        """Ids of the oldest sagas of these partitions that queue for a participant."""
+        return [row["id"] for row in await self._side.fetch("held_sagas", participant, parts, limit)]
+
+    async def release(self, participant: str, saga_ids: Sequence[str]) -> int:
+        """Let sagas queue for a participant no longer; answers how many did."""
+        row = await self._side.fetchrow("release_sagas", participant, sorted(saga_ids))
+        return int(row["sagas"])
+
+    async def count_held(self, parts: Sequence[int]) -> dict[str, int]:
+        """How many sagas of these partitions queue for each participant."""
+        return {row["participant"]: row["sagas"] for row in await self._side.fetch("count_held", parts)}
+
+    async def queues(self, participants: Sequence[str]) -> set[str]:
+        """For which of these participants any saga queues, whatever its partition."""
+        return {row["name"] for row in await self._side.fetch("queues", participants)}
 
     async def unsent_sagas(self, saga_ids: Sequence[str]) -> set[str]:
         """Which of these sagas have messages that are not known to be on Kafka."""

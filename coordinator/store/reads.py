@@ -206,6 +206,10 @@ class SagaReads:
         """For how many days from tomorrow on the log has partitions."""
         return int((await self._fetch("log_days_ahead"))[0]["days"])
 
+    async def held(self) -> dict[str, int]:
+        """How many sagas queue for each participant."""
+        return {row["participant"]: row["sagas"] for row in await self._fetch("count_held", None)}
+
     async def ping(self) -> None:
         """Ask Postgres for the time; raises Unavailable."""
         await self._fetch("now")

@@ -106,3 +106,13 @@ async def release_reservation(command: Compensation, connection: Connection) -> 
         sql("release"), command.compensates, reservation_id, command.saga_id, command.command_id
     )
     return Effect.UNDONE if reserved else Effect.NOTHING_TO_UNDO
+
+
+# Without a coordinator: the same work, on hearing that something happened.
+inventory.reacts(
+    "OrderCreated", of="shop", action="ReserveItems", emits="InventoryReserved", refused="InventoryRejected"
+)
+for event in ("PaymentFailed", "PaymentRefunded"):
+    inventory.walks_back(
+        event, of="payment", action="ReserveItems", compensation="ReleaseReservation", emits="InventoryReleased"
+    )

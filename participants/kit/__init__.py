@@ -8,6 +8,11 @@
     @payment.compensates("RefundPayment")
     async def refund(command, connection): ...      # Effect.UNDONE or Effect.NOTHING_TO_UNDO
 
+The same handlers serve sagas without a coordinator, when others' events are named that call for them:
+
+    payment.reacts("InventoryReserved", of="inventory", action="ProcessPayment", emits="PaymentProcessed", ...)
+    payment.walks_back("ShipmentFailed", of="shipping", action="ProcessPayment", compensation="RefundPayment", ...)
+
 Effect, remembered command id and reply are one Postgres transaction. What the kit promises in your name:
 
     the same command again        the remembered reply again, no second effect
@@ -21,8 +26,8 @@ A handler may run more than once for one command (a batch is rolled back and don
 connection's transaction cannot take back. `handles_many` is `handles` for whole batches, where speed matters; `locks`
 is for rows that several handlers change, so that two processes cannot deadlock over them.
 
-Floors, from the ground up: outcomes, settings, statements < participant, inbox, duties < replies < faults < database <
-ledger, running < work, publisher, salvage < outbox, consumer < runner.
+Floors, from the ground up: outcomes, settings, statements < participant, inbox, duties < replies < reactions, faults <
+database < ledger, running < work, publisher, salvage < outbox, consumer < runner.
 """
 
 from coordinator.wire.messages import Command, Compensation

@@ -1,4 +1,4 @@
-"""The command topic as a stream of polls, with offsets committed only for what is done.
+"""The topics of commands and of others' events as a stream of polls, with offsets committed only for what is done.
 
 aiokafka's ways, and the answer to each: a cancelled getmany disables its liveness check for good (it is not cancelled
 while anything depends on it); commit without arguments commits what was not done (offsets are explicit) and may loop
@@ -10,7 +10,7 @@ background task (`look_around` and `is_broken` ask).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -48,11 +48,15 @@ class Consumer:
         name: str,
         on_assigned: Callable[[], Awaitable[None]],
         on_revoked: Callable[[], Awaitable[None]],
+        event_topics: Sequence[str] = (),
     ) -> None:
         self._settings = settings.participant
         self._group = f"{settings.topic_prefix}{name}"
         self._options = client_options(settings.kafka, self._group)
         self._topic = f"{settings.topic_prefix}{name}.commands"
+        self._own_events = f"{settings.topic_prefix}{name}.events"
+        self._event_topics = event_topics
+        self._subscribed = [self._topic]
         self._listener = _Listener(self, on_assigned, on_revoked)
         self._positions: dict[TopicPartition, int] = {}
         self._behind: dict[TopicPartition, int] = {}
@@ -67,8 +71,9 @@ class Consumer:
             consumer = self._build()
             try:
                 await consumer.start()
-                if self._topic in await consumer.topics():
-                    consumer.subscribe([self._topic], listener=self._listener)
+                known = await consumer.topics()
+                if self._topic in known:
+                    self._subscribe(consumer, known)
                     self._consumer = consumer
                     return
                 log.warning("waiting_for_topic", topic=self._topic)
@@ -101,6 +106,8 @@ class Consumer:
         if consumer is None:
             return
         try:
+            if len(self._subscribed) < 1 + len(self._event_topics):
+                self._subscribe(consumer, await asyncio.wait_for(consumer.topics(), COMMIT_SECONDS))
             ends = await asyncio.wait_for(consumer.end_offsets(consumer.assignment()), COMMIT_SECONDS)
         except REFUSALS as error:
             log.warning("ends_not_known", error=repr(error))
@@ -147,6 +154,14 @@ class Consumer:
         self._positions.clear()
         self._behind.clear()
         self._by_hand = False
+
+    def _subscribe(self, consumer: AIOKafkaConsumer, known: set[str]) -> None:
+        """Read the commands, and others' events where there are such topics: not every installation has them."""
+        events = [topic for topic in self._event_topics if topic in known] if self._own_events in known else []
+        topics = [self._topic, *events]
+        if topics != self._subscribed or consumer is not self._consumer:
+            consumer.subscribe(topics, listener=self._listener)
+            self._subscribed = topics
 
     def _alive(self) -> AIOKafkaConsumer:
         if self._consumer is None:
@@ -223,5 +238,6 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
         self._consumer.forget_positions()
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
-        log.info("partitions_assigned", partitions=sorted(tp.partition for tp in assigned))
+        topics = sorted({tp.topic for tp in assigned})
+        log.info("partitions_assigned", partitions=sorted(tp.partition for tp in assigned), topics=topics)
         await self._on_assigned()

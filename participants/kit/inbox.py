@@ -45,17 +45,22 @@ def read(record: Record) -> InboundCommand | DeadLetter:
     try:
         return decode_command(record.headers, record.value)
     except Refused as refusal:
-        place = f"{refusal.path}: " if refusal.path else ""
-        return DeadLetter(
-            topic=record.topic,
-            partition=record.partition,
-            offset=record.offset,
-            reason=refusal.reason,
-            detail=f"{place}{refusal.detail}",
-            key=record.key[:RAW_BYTES_MAX] if record.key is not None else None,
-            value=record.value[:RAW_BYTES_MAX] if record.value is not None else None,
-            headers=printable(record.headers),
-        )
+        return letter(record, refusal)
+
+
+def letter(record: Record, refusal: Refused) -> DeadLetter:
+    """Keep a record that was refused."""
+    place = f"{refusal.path}: " if refusal.path else ""
+    return DeadLetter(
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        reason=refusal.reason,
+        detail=f"{place}{refusal.detail}",
+        key=record.key[:RAW_BYTES_MAX] if record.key is not None else None,
+        value=record.value[:RAW_BYTES_MAX] if record.value is not None else None,
+        headers=printable(record.headers),
+    )
 
 
 def printable(headers: tuple[tuple[str, bytes], ...]) -> str:

@@ -1,4 +1,4 @@
-"""What a batch's transaction reads first and writes last; all SQL of the hot path is behind these two functions."""
+"""What a batch's transaction reads first and writes last; all SQL of the hot path is behind these functions."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import msgspec
 from coordinator.wire.inbound import InboundCommand
 from participants.kit.duties import Memory, action_id
 from participants.kit.faults import Faults
-from participants.kit.inbox import DeadLetter
+from participants.kit.inbox import DeadLetter, Record
 from participants.kit.participant import Connection
+from participants.kit.reactions import PostponedRecord, dump_headers, load_headers
 from participants.kit.replies import Outgoing, headers_to_text
 from participants.kit.statements import statement
 
@@ -70,6 +71,24 @@ async def store(
     )
     for one, row in zip(outgoing, rows, strict=True):
         one.id = row["id"]
+
+
+async def postpone(connection: Connection, failed: Sequence[Record], handled: Sequence[Record]) -> None:
+    """Keep events that failed in a way that may pass, and drop those that were handled in the end."""
+    if failed:
+        places = [(one.topic, one.partition, one.offset, dump_headers(one.headers), one.value) for one in failed]
+        await connection.execute(statement("postpone"), *zip(*places, strict=True))
+    if handled:
+        keys = [(one.topic, one.partition, one.offset) for one in handled]
+        await connection.execute(statement("handled"), *zip(*keys, strict=True))
+
+
+async def postponed(connection: Connection, limit: int) -> list[PostponedRecord]:
+    """Read the events that are to be handled again now."""
+    return [
+        PostponedRecord(row["topic"], row["part"], row["record_offset"], load_headers(row["headers"]), row["value"])
+        for row in await connection.fetch(statement("postponed"), limit)
+    ]
 
 
 def _columns(rows: Sequence[msgspec.Struct], shape: type[msgspec.Struct]) -> list[list[object]]:

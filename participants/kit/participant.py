@@ -32,6 +32,22 @@ _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
 
 @dataclass(frozen=True, slots=True)
+class Reaction:
+    """What a participant does when another one says that something happened, and what it says then.
+
+    With a `compensation` it undoes its `action`. `refused` is said instead of `emits` when it cannot be done.
+    """
+
+    event: str
+    source: str
+    action: str
+    compensation: str | None
+    emits: str
+    refused: str
+    correlation: str
+
+
+@dataclass(frozen=True, slots=True)
 class Handler:
     """The code behind one command; `run` answers one outcome per command, in order."""
 
@@ -58,6 +74,7 @@ class Participant:
         self.memory = memory
         self.lock: Lock | None = None
         self._handlers: dict[tuple[str, str], Handler] = {}
+        self._reactions: dict[tuple[str, str], Reaction] = {}
 
     def handles(self, command: str, *, compensation: bool = False) -> Callable[[One], One]:
         """Register the decorated function for one command; it is awaited once per command."""
@@ -98,9 +115,51 @@ class Participant:
         self.lock = lock
         return lock
 
+    def reacts(
+        self,
+        event: str,
+        *,
+        of: str,
+        action: str,
+        emits: str,
+        refused: str | None = None,
+        correlation: str = "order_id",
+    ) -> None:
+        """Run an action's handler when `of` says that `event` happened, and say `emits`, or `refused` if it will not.
+
+        `correlation` is the text field of the event's data that makes an action one and the same.
+        """
+        self._react(Reaction(event, of, action, None, emits, refused or emits, correlation))
+
+    def walks_back(
+        self, event: str, *, of: str, action: str, compensation: str, emits: str, correlation: str = "order_id"
+    ) -> None:
+        """Undo what `action` did when `of` says that `event` happened, and say `emits`; also if nothing was done."""
+        self._react(Reaction(event, of, action, compensation, emits, emits, correlation))
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Whose events this participant reacts to."""
+        return tuple(dict.fromkeys(source for source, _ in self._reactions))
+
+    def reaction(self, source: str, event: str) -> Reaction | None:
+        """Find what to do about an event, or None when it is none of this participant's business."""
+        return self._reactions.get((source, event))
+
     def handler(self, command: str, direction: str) -> Handler | None:
         """Find the handler of a command, or None when this participant knows no such command."""
         return self._handlers.get((command, direction))
+
+    def _react(self, reaction: Reaction) -> None:
+        handled = [(reaction.action, "action")]
+        if reaction.compensation is not None:
+            handled.append((reaction.compensation, "compensation"))
+        for name, direction in handled:
+            if (name, direction) not in self._handlers:
+                raise ValueError(f"{self.name}: no handler for {direction} {name}, which {reaction.event} needs")
+        if (reaction.source, reaction.event) in self._reactions:
+            raise ValueError(f"{self.name}: two reactions to {reaction.event} of {reaction.source}")
+        self._reactions[reaction.source, reaction.event] = reaction
 
     def _register(self, command: str, compensation: bool, run: HandleMany) -> None:
         direction = "compensation" if compensation else "action"

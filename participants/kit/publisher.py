@@ -52,6 +52,16 @@ class Publisher:
         if producer is not None:
             await stop_client(producer)
 
+    async def partitions(self, topic: str) -> int:
+        """Ask how many partitions a topic has; wait for Kafka, and say so, while it does not answer."""
+        while True:
+            try:
+                if self._producer is not None:
+                    return len(await self._producer.partitions_for(topic))
+            except (KafkaError, OSError) as error:
+                log.warning("waiting_for_topic", topic=topic, error=str(error) or type(error).__name__)
+            await asyncio.sleep(0.5)
+
     async def publish(self, replies: Sequence[Outgoing]) -> list[int]:
         """Send the replies and return the outbox ids that Kafka acknowledged."""
         groups: defaultdict[tuple[str, int], list[Outgoing]] = defaultdict(list)

@@ -23,14 +23,17 @@ import uvloop
 from aiokafka import TopicPartition
 
 from coordinator.wire.inbound import InboundCommand
+from coordinator.wire.strict_json import Refused
 from participants.kit import logs
 from participants.kit.consumer import Consumer, Polled
 from participants.kit.database import UNREACHABLE, Database, InstanceTaken, create_tables, hold_instance
 from participants.kit.faults import crash
-from participants.kit.inbox import DeadLetter, read
+from participants.kit.inbox import DeadLetter, Record, letter, read
+from participants.kit.ledger import postponed
 from participants.kit.outbox import Outbox
 from participants.kit.participant import Participant
 from participants.kit.publisher import Publisher
+from participants.kit.reactions import events_topic, read_event
 from participants.kit.settings import Settings, SettingsWrong, read_settings
 from participants.kit.statements import statement
 from participants.kit.work import Batch, Worker
@@ -40,6 +43,8 @@ log = structlog.get_logger()
 COMMIT_SECONDS: Final = 0.5
 TIDY_SECONDS: Final = 1.0
 SWEEP_SECONDS: Final = 2.0
+AGAIN_SECONDS: Final = 0.5
+AGAIN_MAX: Final = 100
 WATCH_SECONDS: Final = 5.0
 PRUNE_SECONDS: Final = 600.0
 PRUNE_MAX: Final = 1_000
@@ -60,7 +65,11 @@ class Runner:
         self._publisher = Publisher(settings.kafka, f"{settings.topic_prefix}{participant.name}")
         self._outbox = Outbox(self._publisher, self._cold, settings.participant.publications_max)
         self._worker = Worker(participant, self._hot)
-        self._consumer = Consumer(settings, participant.name, self._on_assigned, self._on_revoked)
+        self._sources = {events_topic(settings.topic_prefix, source): source for source in participant.sources}
+        self._events_topic = events_topic(settings.topic_prefix, participant.name)
+        self._consumer = Consumer(
+            settings, participant.name, self._on_assigned, self._on_revoked, event_topics=list(self._sources)
+        )
         self._busy = asyncio.Lock()
         self._published: deque[tuple[dict[TopicPartition, int], asyncio.Task[None]]] = deque()
         self._offsets: dict[TopicPartition, int] = {}
@@ -97,6 +106,7 @@ class Runner:
                 (self._commit_offsets, COMMIT_SECONDS),
                 (self._tidy, TIDY_SECONDS),
                 (self._sweep, SWEEP_SECONDS),
+                (self._do_again, AGAIN_SECONDS),
                 (self._watch, WATCH_SECONDS),
                 (self.prune, PRUNE_SECONDS),
             )
@@ -126,7 +136,7 @@ class Runner:
         await self._consumer.start(self.stop)
 
     async def _do(self, polled: Polled) -> None:
-        batch = self._batch(polled)
+        batch = await self._batch(polled)
         await self._worker.work(batch)
         self._outbox.forget(batch.acknowledged)
         if batch.crash == "after_commit":
@@ -137,20 +147,43 @@ class Runner:
         self.counts["commands"] += len(batch.commands)
         self.counts["replies"] += len(batch.outgoing)
 
-    def _batch(self, polled: Polled) -> Batch:
+    async def _batch(self, polled: Polled) -> Batch:
         commands: list[InboundCommand] = []
         rejected: list[DeadLetter] = []
         for one in polled.items:
-            item = one if isinstance(one, DeadLetter) else read(one)
+            item: InboundCommand | DeadLetter | None
+            if isinstance(one, DeadLetter):
+                item = one
+            else:
+                source = self._sources.get(one.topic)
+                item = read(one) if source is None else await self._read_event(one, source)
             if isinstance(item, DeadLetter):
                 rejected.append(item)
-            else:
+            elif item is not None:
                 commands.append(item)
         if rejected:
             self.counts["dead_letters"] += len(rejected)
             first = rejected[0]
             log.warning("records_are_no_commands", count=len(rejected), reason=first.reason, detail=first.detail)
         return Batch(commands=commands, rejected=rejected, acknowledged=self._outbox.take_acknowledged())
+
+    async def _read_event(self, record: Record, source: str) -> InboundCommand | DeadLetter | None:
+        """Read an event as the command that it calls for; None for one that is none of our business."""
+        try:
+            partitions = await self._publisher.partitions(self._events_topic)
+            return read_event(record, self._participant, source, self._events_topic, partitions)
+        except Refused as refusal:
+            return letter(record, refusal)
+
+    async def _do_again(self) -> None:
+        """Handle events again that failed in a way that may pass."""
+        if not self._sources:
+            return
+        async with self._cold.connection() as connection:
+            records = await postponed(connection, AGAIN_MAX)
+        if records:
+            async with self._busy:
+                await self._do(Polled(items=list(records)))
 
     async def _commit_offsets(self) -> None:
         while self._published and self._published[0][1].done():

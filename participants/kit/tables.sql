@@ -48,6 +48,18 @@ create table if not exists kit_dead_letter (
     primary key (topic, part, record_offset)
 );
 
+-- Events whose handling failed in a way that may pass: nobody asks again, so the participant does, later and later.
+create table if not exists kit_event (
+    topic       text not null,
+    part        integer not null,
+    record_offset bigint not null,
+    headers     text not null,
+    value       bytea not null,
+    tries       integer not null default 1,
+    run_at      timestamptz not null default clock_timestamp(),
+    primary key (topic, part, record_offset)
+);
+
 -- Faults on demand, for demos and tests. Empty in production; read with each batch at no extra round trip.
 create table if not exists faults (
     id        bigint generated always as identity primary key,

@@ -26,10 +26,11 @@ from coordinator.wire.messages import Reply, StepCompleted
 from participants.kit.database import AGAIN, UNREACHABLE, Database
 from participants.kit.duties import FIXED_ANSWERS, Duty, Memory, Prepared, action_id, duty, remembered, settle
 from participants.kit.faults import count_down, crash, disturb, faulty_outcome
-from participants.kit.inbox import DeadLetter
-from participants.kit.ledger import Claim, claim, store
+from participants.kit.inbox import DeadLetter, Record
+from participants.kit.ledger import Claim, claim, postpone, store
 from participants.kit.outcomes import Retry
 from participants.kit.participant import Connection, Handler, Participant
+from participants.kit.reactions import InboundEvent, PostponedRecord, emit, may_pass
 from participants.kit.replies import Outgoing, address
 from participants.kit.running import NeedsCare, internal, run_carefully, run_swiftly
 
@@ -150,6 +151,7 @@ class Worker:
                     case.reply = settle(case.inbound, case.memory, outcome)
         batch.outgoing = self._outgoing(cases, mine)
         await store(connection, mine, batch.outgoing, batch.acknowledged, batch.rejected)
+        await _postpone(connection, cases)
         if batch.crash == "before_commit":
             crash()
         return cases
@@ -202,11 +204,30 @@ class Worker:
     def _outgoing(self, cases: Iterable[Case], mine: Claim) -> list[Outgoing]:
         outgoing: list[Outgoing] = []
         for case in cases:
-            if case.reply is not None:
-                one = address(self._participant.name, case.inbound, case.reply, mine.now_ms)
-                if not mine.faults or disturb(mine.faults, case.inbound, one):
-                    outgoing.append(one)
+            one = self._answer(case, mine.now_ms)
+            if one is not None and (not mine.faults or disturb(mine.faults, case.inbound, one)):
+                outgoing.append(one)
         return outgoing
+
+    def _answer(self, case: Case, now_ms: int) -> Outgoing | None:
+        if case.reply is None:
+            return None
+        if isinstance(case.inbound, InboundEvent):
+            return emit(self._participant.name, case.inbound, case.reply, now_ms)
+        return address(self._participant.name, case.inbound, case.reply, now_ms)
+
+
+async def _postpone(connection: Connection, cases: Iterable[Case]) -> None:
+    """Keep the events that must be handled again, and let go of those that were."""
+    failed: list[Record] = []
+    handled: list[Record] = []
+    for case in cases:
+        if isinstance(case.inbound, InboundEvent):
+            if case.reply is not None and may_pass(case.reply):
+                failed.append(case.inbound.record)
+            elif isinstance(case.inbound.record, PostponedRecord):
+                handled.append(case.inbound.record)
+    await postpone(connection, failed, handled)
 
 
 def _rounds(cases: Iterable[Case]) -> list[list[Case]]:

@@ -151,3 +151,16 @@ def mail_answer(mail_id: str, reason: str | None) -> Outcome:
         return {"mail_id": mail_id}
     why = f"mail to a recipient is blocked: {reason}"
     return Retry("recipient_bounced", why) if reason == "bounced" else Refused("recipient_unsubscribed", why)
+
+
+# Without a coordinator: the same work, on hearing that something happened. An order whose parcel is on its way is
+# fulfilled, whether its customer can be told or not.
+notification.reacts("ShipmentCreated", of="shipping", action="SendOrderConfirmation", emits="OrderFulfilled")
+for event in ("InventoryReleased", "InventoryRejected"):
+    notification.walks_back(
+        event,
+        of="inventory",
+        action="SendOrderConfirmation",
+        compensation="SendCancellationNotice",
+        emits="OrderFailed",
+    )

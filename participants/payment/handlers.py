@@ -96,3 +96,12 @@ async def refund_payment(command: Compensation, connection: Connection) -> Outco
         sql("refund"), command.compensates, payment_id, command.saga_id, command.command_id
     )
     return Effect.UNDONE if charged else Effect.NOTHING_TO_UNDO
+
+
+# Without a coordinator: the same work, on hearing that something happened.
+payment.reacts(
+    "InventoryReserved", of="inventory", action="ProcessPayment", emits="PaymentProcessed", refused="PaymentFailed"
+)
+payment.walks_back(
+    "ShipmentFailed", of="shipping", action="ProcessPayment", compensation="RefundPayment", emits="PaymentRefunded"
+)

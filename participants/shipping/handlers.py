@@ -83,3 +83,9 @@ async def cancel_shipment(command: Compensation, connection: Connection) -> Outc
         sql("cancel"), command.compensates, shipment_id, command.saga_id, command.command_id
     )
     return Effect.UNDONE if shipped else Effect.NOTHING_TO_UNDO
+
+
+# Without a coordinator: the same work, on hearing that something happened.
+shipping.reacts(
+    "PaymentProcessed", of="payment", action="CreateShipment", emits="ShipmentCreated", refused="ShipmentFailed"
+)

@@ -84,7 +84,7 @@ def attempts_are_those_logged(found: Evidence, plan: Plan, expected: Expected) -
     """The attempts that the log tells of (a first one, one per pause that ended, one per retry) are all there were."""
     for saga in found.sagas.values():
         entries = found.log.get(saga.id, [])
-        pauses = sum(entry.event == "BackoffElapsed" for entry in entries)
+        pauses = sum(entry.event == "BackoffElapsed" and not entry.released for entry in entries)
         retries = sum(entry.event == "RetryRequested" for entry in entries)
         attempts = [(state.get("attempt", 0), state.get("undo_attempt", 0)) for state in saga.steps]
         again = sum(max(0, count - 1) for pair in attempts for count in pair)

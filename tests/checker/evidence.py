@@ -57,7 +57,7 @@ class SagaRow:
 
 @dataclass
 class LogEntry:
-    """A row of `saga_log`."""
+    """A row of `saga_log`; `released` says that a step's first attempt had been held back."""
 
     saga_id: str
     version: int
@@ -65,6 +65,7 @@ class LogEntry:
     step_name: str | None
     status: str
     at: datetime
+    released: bool = False
 
 
 @dataclass
@@ -158,7 +159,8 @@ async def _read_coordinator(connection: asyncpg.Connection[asyncpg.Record], foun
     log: defaultdict[str, list[LogEntry]] = defaultdict(list)
     for row in await connection.fetch("SELECT * FROM saga_log ORDER BY saga_id, version"):
         saga_id = str(row["saga_id"])
-        entry = LogEntry(saga_id, row["version"], row["event"], row["step_name"], row["status"], row["at"])
+        released = row["event"] == "BackoffElapsed" and json.loads(bytes(row["data"]))["attempt"] == 0
+        entry = LogEntry(saga_id, row["version"], row["event"], row["step_name"], row["status"], row["at"], released)
         log[saga_id].append(entry)
     found.log = dict(log)
     found.keys.update(str(row["saga_id"]) for row in await connection.fetch("SELECT saga_id FROM saga_key"))

@@ -2,6 +2,7 @@
 
 Patient        nothing times out in a test's lifetime; pauses are short
 Steady         every step times out after a few seconds, which is less than an outage lasts
+Brisk          the payment has two seconds, the others are patient
 HastyX         step X times out at once when it is not answered, the others are patient
 """
 
@@ -17,6 +18,7 @@ ATTEMPTS = 2
 UNDO_ATTEMPTS = 4
 HASTY_S = 0.5
 STEADY_S = 4.0
+BRISK_S = 2.0
 
 RETRY = Retry(attempts=ATTEMPTS, base=seconds(0.02), cap=seconds(0.1))
 UNDO_RETRY = Retry(attempts=UNDO_ATTEMPTS, base=seconds(0.02), cap=seconds(0.1))
@@ -47,9 +49,11 @@ def hasty(step: str) -> str:
 
 PATIENT = "Patient"
 STEADY = "Steady"
+BRISK = "Brisk"
 
 definitions = (
     variant(PATIENT),
     variant(STEADY, dict.fromkeys(STEPS, STEADY_S)),
+    variant(BRISK, {"process_payment": BRISK_S}),
     *(variant(hasty(step), {step: HASTY_S}) for step in STEPS),
 )

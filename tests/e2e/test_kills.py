@@ -19,6 +19,12 @@ SAGAS = 500
 SEED = 20_260_101
 PACES_S = (0.3, 1.0, 2.0, 4.0)  # how long participants take, by customer, so that sagas are at every step at any time
 OWNED = r"partitions_owned"
+# Every second coordinator lets sagas queue before their participants.
+NARROW = {
+    "SAGA_FLOW__IN_FLIGHT_MAX": "20",
+    "SAGA_FLOW__BREAKER_TIMEOUTS": "5",
+    "SAGA_FLOW__BREAKER_PAUSE_SECONDS": "1",
+}
 
 
 async def slow_down(world: World) -> None:
@@ -45,7 +51,8 @@ def make_orders(dice: random.Random) -> list[tuple[dict[str, Any], str]]:
 
 def launch(world: World, number: int) -> Coordinator:
     """Start the coordinator again, as the same member of its group."""
-    return world.launch(f"coordinator-{number}", SAGA_KAFKA__INSTANCE_ID=f"{world.prefix}member")
+    settings = NARROW if number % 2 else {}
+    return world.launch(f"coordinator-{number}", SAGA_KAFKA__INSTANCE_ID=f"{world.prefix}member", **settings)
 
 
 async def work_a_while(coordinator: Coordinator, dice: random.Random, *, owns: bool) -> None:

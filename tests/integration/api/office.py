@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from coordinator.engine.clock import DatabaseClock
+from coordinator.engine.flow import Flow
 from coordinator.engine.observer import Observer
 from coordinator.engine.registry import Registry
 from coordinator.engine.relay import Relay
@@ -18,6 +19,7 @@ from coordinator.engine.topology import Topology
 from coordinator.kafka import Publisher
 from coordinator.observability.metrics import Metrics
 from coordinator.services.sagas import SagaService
+from coordinator.settings import FlowSettings
 from coordinator.store.batch import Batch
 from coordinator.store.migrations import migrate
 from coordinator.store.postgres import Committed, PostgresStore
@@ -90,6 +92,7 @@ class Office:
             DatabaseClock(SystemClock()),
             SystemChance(),
             observer,
+            Flow(FlowSettings(), self.registry.participants),
         )
 
     async def open(self) -> None:

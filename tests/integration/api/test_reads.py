@@ -160,6 +160,7 @@ def test_the_openapi_document_describes_every_route_and_refers_to_nothing_missin
     routes = {(method, path) for path, methods in document["paths"].items() for method in methods}
     assert routes == {
         ("get", "/v1/definitions"),
+        ("get", "/v1/participants"),
         ("get", "/v1/sagas"),
         ("post", "/v1/sagas"),
         ("post", "/v1/sagas/bulk"),

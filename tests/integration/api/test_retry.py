@@ -64,6 +64,19 @@ def test_a_stale_version_is_refused(api: Api) -> None:
     assert api.digest() == before
 
 
+def test_a_commanded_saga_is_not_replayed(api: Api) -> None:
+    """409 says that this verb is for choreographed sagas, 404 that there is no such saga; nothing changes."""
+    saga = _suspended(api, "commanded")
+    before = api.digest()
+    act = {"reason": "r", "expected_version": 2}
+    answer = api.post(f"{SAGAS}/{saga['id']}/replay", act)
+    assert (answer.status, answer.json["saga_status"]) == (409, "suspended")
+    assert "retried, not replayed" in answer.json["detail"]
+    assert api.post(f"{SAGAS}/00000000-0000-7000-8000-000000000000/replay", act).status == 404
+    assert api.post(f"{SAGAS}/{saga['id']}/replay", {"reason": " ", "expected_version": 2}).status == 422
+    assert api.digest() == before
+
+
 def test_of_ten_retries_at_once_one_happens(api: Api) -> None:
     """One of ten parallel retries is taken, the others find that the saga goes on already."""
     saga = _suspended(api, "ten-hands")

@@ -31,7 +31,14 @@ WRONG = [
     ({"SAGA_TOPIC_PREFIX": "no spaces!"}, r"SAGA_TOPIC_PREFIX"),
     ({"SAGA_DEFINITIONS": "tests.e2e.nowhere:definitions"}, r"SAGA_DEFINITIONS=tests\.e2e\.nowhere"),
     ({"SAGA_DEFINITIONS": ":definitions"}, r"SAGA_DEFINITIONS: "),
+    (
+        {"SAGA_PARTICIPANTS": "inventory,paymnet"},
+        r"step 'process_payment': there is no participant 'payment'; SAGA_PARTICIPANTS knows inventory, paymnet",
+    ),
+    ({"SAGA_PARTICIPANTS": "inventory, payment"}, r"SAGA_PARTICIPANTS: "),
     ({"SAGA_DATABASE__URL": "mysql://127.0.0.1/saga"}, r"database\.url|SAGA_DATABASE__URL"),
+    ({"SAGA_FLOW__PARTICIPANTS": "payment"}, r"SAGA_FLOW__PARTICIPANTS: must be JSON"),
+    ({"SAGA_FLOW__PARTICIPANTS": '{"nobody": 5}'}, r"SAGA_FLOW__PARTICIPANTS: .*'nobody'"),
     ({"SAGA_API__HOST": "0.0.0.0"}, r"api\.host"),
 ]
 # What others set in an environment that is shared, Kubernetes for a service called saga-api included.

@@ -12,6 +12,7 @@ import msgspec
 
 from coordinator.engine.cache import SagaCache
 from coordinator.engine.clock import DatabaseClock
+from coordinator.engine.flow import Flow
 from coordinator.engine.observer import Observer
 from coordinator.engine.ownership import Owned, Ownership
 from coordinator.engine.registry import Registry
@@ -26,6 +27,7 @@ from coordinator.observability.metrics import Metrics
 from coordinator.saga import events, machine
 from coordinator.saga.effects import Moved
 from coordinator.saga.model import Saga, dump_state
+from coordinator.settings import FlowSettings
 from coordinator.store.batch import Batch, Token
 from coordinator.store.postgres import Committed, Contended, RowMoved, SagaRow, Shard
 from coordinator.wire.cloudevents import message_headers, reply_headers
@@ -152,16 +154,15 @@ class Dice:
 class Bench:
     """A worker that owns partition 0, over a store that waits to be let."""
 
-    def __init__(self) -> None:
+    def __init__(self, given: SlowStore | None = None) -> None:
         registry = Registry(definitions)
         registry.bind({("OrderFulfillment", 1): 1})
         counts = {f"saga.{name}.commands": 8 for name in registry.participants}
         topology = Topology("saga.", {**counts, "saga.replies": 16, "saga.events": 8, "saga.dlq": 1})
         clock, chance = RealClock(), Dice()
-        now = DatabaseClock(clock)
+        now = self.now = DatabaseClock(clock)
         now.observe(NOW_MS)
-        self.store, self.bus, self.inbox = SlowStore(), SwiftBus(), Inbox()
-        self.now = now
+        self.store, self.bus, self.inbox, self.offset = given or SlowStore(), SwiftBus(), Inbox(), 0
         cache = self.cache = SagaCache()
         store: Any = self.store
         nowhere: Any = self.inbox
@@ -174,10 +175,10 @@ class Bench:
         self.relay = Relay(self.bus, store, clock)
         timers = Timers(store, nowhere, clock, now, cache)
         observer = Observer(Metrics(), clock, None, log_transitions=False)
+        flow = self.flow = Flow(FlowSettings(), registry.participants)
         self.worker = BatchWorker(
-            store, self.ownership, self.relay, timers, cache, registry, topology, clock, now, chance, observer
+            store, self.ownership, self.relay, timers, cache, registry, topology, clock, now, chance, observer, flow
         )
-        self.offset = 0
 
     def pass_an_hour(self) -> None:
         """Let every deadline pass."""

@@ -1,0 +1,80 @@
+"""The verb `replay`: an operator has the last good event of a suspended saga published again.
+
+Only the intent is written here, in the row and under its version; the observer publishes and notes that. So a replay
+that was answered is never lost, whichever process dies.
+"""
+
+from __future__ import annotations
+
+from coordinator.choreography.choreographies import OBSERVED_PART, Choreographies
+from coordinator.choreography.draft import Draft, track
+from coordinator.engine.ports import Clock, Store
+from coordinator.errors import NotFound, Unavailable
+from coordinator.saga.model import SagaStatus
+from coordinator.saga.observing import request_replay
+from coordinator.services.verbs import VerbRefused, VerbStale
+from coordinator.store.postgres import RowMoved, SagaRow
+from coordinator.store.reads import SagaReads, SagaSummary
+
+ACTION = "replay"
+TRIES_MAX = 5
+PAUSE_S = 0.05
+
+
+class Replays:
+    """Replays observed sagas on an operator's word."""
+
+    def __init__(self, store: Store, reads: SagaReads, choreographies: Choreographies, clock: Clock) -> None:
+        self._store = store
+        self._reads = reads
+        self._choreographies = choreographies
+        self._clock = clock
+
+    async def replay(self, saga_id: str, expected_version: int, actor: str, reason: str) -> SagaSummary:
+        """Have the last good event of a suspended saga published again; answers how the saga stands now.
+
+        Raises NotFound, VerbRefused, VerbStale, Unavailable (whether it was taken is not known: look again).
+        """
+        problem = Unavailable("the saga is being written all the time")
+        unknown = False
+        for attempt in range(1, TRIES_MAX + 1):
+            try:
+                # An earlier try may have been committed without its answer being heard.
+                if not (unknown and await self._reads.was_done(ACTION, saga_id, expected_version, actor, reason)):
+                    await self._replay_once(saga_id, expected_version, actor, reason)
+                return (await self._reads.summaries([saga_id]))[saga_id]
+            except RowMoved:
+                pass  # the next look says how the saga stands now
+            except Unavailable as error:
+                problem, unknown = error, True
+            await self._clock.sleep(PAUSE_S * attempt)
+        raise problem
+
+    async def _replay_once(self, saga_id: str, expected_version: int, actor: str, reason: str) -> None:
+        rows = await self._store.load([saga_id])
+        if not rows:
+            raise NotFound("there is no saga with this id")
+        row = rows[0]
+        members = {"saga_id": saga_id, "saga_status": row.status, "version": row.version}
+        if (problem := _problem(row)) is not None:
+            raise VerbRefused(problem, members)
+        if row.version != expected_version:
+            raise VerbStale(expected_version, members)
+        tracked = track(row, self._choreographies)
+        if tracked is None or tracked.saga is None:
+            raise VerbRefused("this coordinator does not know the saga's choreography", members)
+        now_ms = await self._store.now_ms()
+        change = request_replay(tracked.definition, tracked.saga, actor, now_ms)
+        draft = Draft(self._choreographies)
+        draft.apply(tracked, change, now_ms)
+        draft.batch.audit(actor, ACTION, saga_id, reason, row.version, change.saga.version)
+        await self._store.commit(draft.finish())
+
+
+def _problem(row: SagaRow) -> str | None:
+    """Say why a saga cannot be replayed at any version."""
+    if row.part != OBSERVED_PART:
+        return "the saga is commanded, not choreographed: it is retried, not replayed"
+    if row.status != SagaStatus.SUSPENDED:
+        return f"the saga is {row.status}; only a suspended one can be replayed"
+    return None
