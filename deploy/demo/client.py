@@ -1,18 +1,16 @@
-"""The demo as a client of the REST API: it starts sagas, looks at them, and lets a suspended one go on."""
+"""The demo as a client of the REST API: it starts sagas, looks at them, answers them, and lets stuck ones go on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Self
 
 import httpx
 
-from deploy.demo.judging import Seen
-from deploy.demo.stories import DEFINITION, Order
+from deploy.demo.seen import Seen, read_saga
 
 TIMEOUT_S: Final = 10.0
-HAS_MOVED: Final = (409, 412)  # not suspended any more; at another version than was seen
-UNDONE: Final = "CompensationCompleted"  # the log's word for an undo that was acknowledged
+HAS_MOVED: Final = (409, 412)  # not suspended, or waiting, any more; at another version than was seen
 
 
 class ApiRefused(Exception):
@@ -38,22 +36,22 @@ class Api:
         """Close the connections."""
         await self._http.aclose()
 
-    async def start(self, order: Order) -> None:
-        """Start one order's saga."""
-        await self._ask("POST", "/v1/sagas", {"definition": DEFINITION, "input": order.input})
+    async def start(self, definition: str, wanted: Mapping[str, Any]) -> None:
+        """Start one saga of a definition with its input."""
+        await self._ask("POST", "/v1/sagas", {"definition": definition, "input": wanted})
 
-    async def start_many(self, orders: Sequence[Order]) -> None:
-        """Start many orders' sagas with one call."""
-        sagas = [{"definition": DEFINITION, "input": order.input} for order in orders]
+    async def start_many(self, definition: str, wanted: Sequence[Mapping[str, Any]]) -> None:
+        """Start many sagas with one call, each with its input."""
+        sagas = [{"definition": definition, "input": each} for each in wanted]
         answer = await self._ask("POST", "/v1/sagas/bulk", {"sagas": sagas})
         wrong = [item for item in answer["items"] if item["outcome"] not in {"created", "existing"}]
         if wrong:
             raise ApiRefused(f"POST /v1/sagas/bulk did not start every saga: {wrong[0]}")
 
-    async def statuses(self) -> dict[str, tuple[str, str]]:
-        """Return (saga id, status) of every order's saga, by business key."""
+    async def statuses(self, definition: str) -> dict[str, tuple[str, str]]:
+        """Return (saga id, status) of every saga of a definition, by business key."""
         found: dict[str, tuple[str, str]] = {}
-        query = f"/v1/sagas?definition={DEFINITION}&limit=200"
+        query = f"/v1/sagas?definition={definition}&limit=200"
         cursor = ""
         while True:
             page = await self._ask("GET", query + cursor)
@@ -63,12 +61,20 @@ class Api:
             cursor = f"&cursor={page['next_cursor']}"
 
     async def saga(self, saga_id: str) -> Seen:
-        """Return a saga with its steps, its open incidents and, from its log, the order of its undos."""
+        """Return a saga with its steps, its open incidents and, from its log, the order of answers and undos."""
         return read_saga(await self._ask("GET", f"/v1/sagas/{saga_id}?include=log"))
 
     async def retry(self, seen: Seen, reason: str) -> None:
         """Let a suspended saga go on; raises Moved when it is not at the version that was seen any more."""
         await self._ask("POST", f"/v1/sagas/{seen.id}/retry", {"reason": reason, "expected_version": seen.version})
+
+    async def complete(self, saga_id: str, step: str, result: Mapping[str, Any]) -> None:
+        """Complete an external step; raises Moved when nobody waits for it any more."""
+        await self._ask("POST", f"/v1/sagas/{saga_id}/steps/{step}/complete", {"result": result})
+
+    async def fail(self, saga_id: str, step: str, code: str) -> None:
+        """Refuse an external step; raises Moved when nobody waits for it any more."""
+        await self._ask("POST", f"/v1/sagas/{saga_id}/steps/{step}/fail", {"code": code})
 
     async def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         try:
@@ -79,19 +85,3 @@ class Api:
             refusal = Moved if answer.status_code in HAS_MOVED else ApiRefused
             raise refusal(f"{method} {path} was answered {answer.status_code}: {answer.text[:500]}")
         return answer.json()
-
-
-def read_saga(saga: Mapping[str, Any]) -> Seen:
-    """Read what GET /v1/sagas/{id}?include=log answers."""
-    steps: Iterable[Mapping[str, Any]] = saga["steps"] or ()
-    return Seen(
-        id=saga["id"],
-        status=saga["status"],
-        version=saga["version"],
-        outcomes=tuple(step["outcome"] for step in steps),
-        undos=tuple(step["undo"] for step in steps),
-        attempts=tuple(step["attempts"] for step in steps),
-        undo_attempts=tuple(step["undo_attempts"] for step in steps),
-        undone=tuple(entry["step_name"] for entry in saga["log"] if entry["event"] == UNDONE),
-        open_incidents=tuple(incident["reason"] for incident in saga["incidents"] if incident["resolved_at"] is None),
-    )

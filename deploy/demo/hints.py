@@ -5,45 +5,59 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+from deploy.demo.families import Chapter
 from deploy.demo.site import Site
-from deploy.demo.stories import ADDRESS_NOT_SERVED, DEFINITION, order_stories, orders_of
+from deploy.demo.stories.model import Family, Stuck
 from deploy.local.places import PROJECT
 
 
-def hints(site: Site, logs: Path) -> Iterator[str]:
+def hints(site: Site, chapters: tuple[Chapter, ...], logs: Path) -> Iterator[str]:
     """Write the lines, each ready to be copied into a shell in the project's folder."""
     api, environment = site.api_url, site.environment
-    first_id, version = _read('["sagas"][0]["id"]'), _read('["version"]')
     yield f"REST API   {api}/v1/sagas (described by {api}/openapi.json)"
     yield f"metrics    {api}/metrics, health at {api}/readyz"
     yield f"Kafka      {environment['SAGA_KAFKA__BOOTSTRAP_SERVERS']}, topics {site.topic_prefix}*"
     yield f"Postgres   {site.database_url}"
     yield f"logs       {logs}"
+    for family in (chapter.family for chapter in chapters):
+        if family.stuck is not None:
+            yield from _things_to_try(api, site.database_url, family, family.stuck)
+            return
+
+
+def _things_to_try(api: str, database_url: str, family: Family, stuck: Stuck) -> Iterator[str]:
+    first_id, version = _read('["sagas"][0]["id"]'), _read('["version"]')
+    thing, switch = family.thing, stuck.switch
     yield ""
-    yield "# start an order, and look at it by its business key"
-    yield _start(api, "my-order-1", {})
-    yield _curl(f"{api}/v1/sagas?business_key=my-order-1")
-    yield f"SAGA=$(curl -s '{api}/v1/sagas?business_key=my-order-1' | {first_id})"
+    yield f"# start {_article(thing)} {thing}, and look at it by its business key"
+    yield _start(api, family, f"my-{thing}-1", {})
+    yield _curl(f"{api}/v1/sagas?business_key=my-{thing}-1")
+    yield f"SAGA=$(curl -s '{api}/v1/sagas?business_key=my-{thing}-1' | {first_id})"
     yield f'curl -s "{api}/v1/sagas/$SAGA?include=log"'
     yield ""
-    yield "# an order that cannot be shipped, while refunds fail: after some seconds it is suspended"
-    yield f"export SAGA_DATABASE__URL={shlex.quote(site.database_url)}"
+    yield f"# {stuck.told}"
+    yield f"export SAGA_DATABASE__URL={shlex.quote(database_url)}"
     faults = f"{_python()} -m participants.kit.faults"
-    yield f"{faults} set payment fail_undo --command RefundPayment --match my-order-2"
-    yield _start(api, "my-order-2", {"address": ADDRESS_NOT_SERVED})
+    yield f"{faults} set {switch.participant} {switch.kind} --command {switch.command} --match my-{thing}-2"
+    yield _start(api, family, f"my-{thing}-2", stuck.differs)
     yield _curl(f"{api}/v1/sagas?status=suspended")
     yield ""
-    yield "# repair payment, and let the saga go on"
-    yield f"{faults} clear payment"
+    yield f"# repair {switch.participant}, and let the saga go on"
+    yield f"{faults} clear {switch.participant}"
     yield f"SAGA=$(curl -s '{api}/v1/sagas?status=suspended' | {first_id})"
     yield f'VERSION=$(curl -s "{api}/v1/sagas/$SAGA" | {version})'
     yield (
         f"curl -s -X POST \"{api}/v1/sagas/$SAGA/retry\" -H 'content-type: application/json'"
-        ' -d "{\\"reason\\": \\"refunds work again\\", \\"expected_version\\": $VERSION}"'
+        f' -d "{{\\"reason\\": \\"{stuck.repaired}\\", \\"expected_version\\": $VERSION}}"'
     )
+
+
+def _article(noun: str) -> str:
+    return "an" if noun[0] in "aeiou" else "a"
 
 
 def _read(where: str) -> str:
@@ -60,7 +74,7 @@ def _curl(url: str) -> str:
     return f"curl -s '{url}'"
 
 
-def _start(api: str, order_id: str, differs: dict[str, object]) -> str:
-    good = next(orders_of(order_stories(1)[0]))
-    body = {"definition": DEFINITION, "input": {**good.input, "order_id": order_id, **differs}}
+def _start(api: str, family: Family, key: str, differs: Mapping[str, Any]) -> str:
+    good = family.request(family.stories(1)[0], 1)
+    body = {"definition": family.definition, "input": {**good.input, family.key: key, **differs}}
     return f"curl -s -X POST '{api}/v1/sagas' -H 'content-type: application/json' -d {shlex.quote(json.dumps(body))}"

@@ -9,14 +9,14 @@ import asyncpg
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from deploy.demo.judging import Ledger, Shard
+from deploy.demo.judging.coordinator import Ledger, Shard
 
 VERDICTS: Final = ("applied", "duplicate", "stale", "foreign", "quarantined")
 
 COUNTS_SQL: Final = """
 select
     (select count(*) from outbox) as outbox,
-    (select count(*) from dead_letter where kind <> 'record') as compensations_dead,
+    (select count(*) from dead_letter where kind <> 'record') as commands_dead,
     (select count(*) from dead_letter where kind = 'record') as records_dead,
     (select count(*) from dead_letter where not on_topic) as dead_unpublished,
     (select count(*) from audit_log where action = 'retry') as retries_audited

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-CHAPTERS: Final = ("order",)  # what STORY can name; `all` is every one of them
-ORDERS_DEFAULT: Final = 40
+from deploy.demo.families import ALL, Chapter, UnknownStory, choose
+
 ORDERS_MAX: Final = 1_000
 
 
@@ -17,18 +17,21 @@ class WrongOption(Exception):
 
 @dataclass(frozen=True)
 class Options:
-    """How to run: `orders` good orders beside the special ones; `keep` everything up afterwards."""
+    """How to run: which stories to tell, and whether to keep everything up afterwards."""
 
+    chapters: tuple[Chapter, ...]
     keep: bool = False
-    orders: int = ORDERS_DEFAULT
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Options:
         """Read them from environment variables; raises WrongOption."""
-        story = environment.get("STORY", "").strip() or "all"
-        if story != "all" and story not in CHAPTERS:
-            raise WrongOption(f"STORY={story} is not known; use {', '.join(CHAPTERS)} or all")
-        return cls(_switch(environment, "KEEP"), _number(environment, "ORDERS"))
+        story = environment.get("STORY", "").strip() or ALL
+        orders = _number(environment, "ORDERS")
+        try:
+            chapters = choose(story, orders)
+        except UnknownStory as error:
+            raise WrongOption(f"STORY={story} {error}") from error
+        return cls(chapters, _switch(environment, "KEEP"))
 
 
 def _switch(environment: Mapping[str, str], name: str) -> bool:
@@ -40,8 +43,10 @@ def _switch(environment: Mapping[str, str], name: str) -> bool:
     raise WrongOption(f"{name}={value} is neither 1 nor 0")
 
 
-def _number(environment: Mapping[str, str], name: str) -> int:
-    value = environment.get(name, "").strip() or str(ORDERS_DEFAULT)
+def _number(environment: Mapping[str, str], name: str) -> int | None:
+    value = environment.get(name, "").strip()
+    if not value:
+        return None
     if not value.isascii() or not value.isdecimal() or not 1 <= int(value) <= ORDERS_MAX:
         raise WrongOption(f"{name}={value} is no number from 1 to {ORDERS_MAX}")
     return int(value)

@@ -1,120 +1,164 @@
-"""The demo itself: set the faults, send the orders, watch, help the stuck one, wait for silence, judge."""
+"""One family's stories: set the faults, send the requests, watch, help who is stuck, wait for silence, judge."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
-import asyncpg
-
-from deploy.demo.client import Api, Moved
-from deploy.demo.judging import Case, Finding, Ledger, Parked, Seen, find, is_quiet, ledger_findings
+from deploy.demo.client import Moved
+from deploy.demo.families import Chapter
+from deploy.demo.judging.coordinator import Ledger, is_quiet
+from deploy.demo.judging.sagas import Case, Finding, Moment, find
 from deploy.demo.ledger import ReplyTopic, read_ledger
-from deploy.demo.records import Connection, Records, ledger_problems, read_records
+from deploy.demo.records import read_letters, read_records
 from deploy.demo.screen import TERMINAL, Progress, Screen
-from deploy.demo.site import REPLIES_PARTITIONS, Site
-from deploy.demo.stories import Order, Story, excess_replies, orders_of
+from deploy.demo.seen import Seen
+from deploy.demo.site import Site
+from deploy.demo.starting import Stage
+from deploy.demo.stories.model import Family, Request
+from deploy.demo.totals import Connection, total_problems
 from participants.kit.faults import set_fault
 
-PACE_S: Final = 0.12  # between two orders that are sent one by one, so that there is something to watch
-BULK_SHARE: Final = 0.4  # of the good orders go with one bulk call
+PACE_S: Final = 0.12  # between two sagas that are started one by one, so that there is something to watch
+BULK_SHARE: Final = 0.4  # of the good ones go with one bulk call
 LOOK_S: Final = 0.2
+THINK_S: Final = 0.8  # before an external step is answered, so that it can be seen waiting
 ALL_ENDED_S: Final = 90.0  # about 10 on an idle machine
 QUIET_S: Final = 10.0
-REASON: Final = "the payment service gives refunds again"
+REASON: Final = "what was broken works again"
 
 
 @dataclass(frozen=True)
-class Report:
-    """What the last screen says."""
+class Told:
+    """What came of a family's stories; `watched` is what was seen all along, and whether that is as it should be."""
 
+    family: Family
     findings: Sequence[Finding]
-    books: Sequence[tuple[str, bool]]
+    watched: Sequence[tuple[str, bool]]
 
     @property
     def wrong(self) -> list[str]:
         """What does not agree, by name."""
         stories = [finding.story.name for finding in self.findings if not finding.agrees]
-        return stories + [line for line, fine in self.books if not fine]
+        return stories + [line for line, fine in self.watched if not fine]
+
+
+@dataclass(frozen=True)
+class Backstage:
+    """What playing takes beside the site: where sagas begin, the database, and how far the replies' topic reaches."""
+
+    stage: Stage
+    connection: Connection
+    topic: ReplyTopic
+
+
+@dataclass
+class _Special:
+    """The one saga of a story that is looked at closely, and what was noted of it."""
+
+    request: Request
+    faults: list[tuple[str, int]] = field(default_factory=list)
+    parked: Moment | None = None
+    asked: Moment | None = None
+    asked_at: float | None = None
+    answered: bool = False
 
 
 class Play:
-    """One run of the stories at a site."""
+    """One run of a family's stories at a site."""
 
-    def __init__(self, site: Site, stories: Sequence[Story], screen: Screen) -> None:
+    def __init__(self, site: Site, chapter: Chapter, backstage: Backstage, screen: Screen) -> None:
         self._site = site
-        self._stories = stories
+        self._family = chapter.family
+        self._stories = chapter.stories
+        self._stage = backstage.stage
+        self._connection = backstage.connection
+        self._topic = backstage.topic
         self._screen = screen
-        self._orders = {story.name: list(orders_of(story)) for story in stories}
-        self._specials = {story.name: self._orders[story.name][0] for story in stories if story.orders == 1}
-        self._faults: dict[str, list[tuple[str, int]]] = {}
-        self._parked: dict[str, Parked] = {}
+        self._requests = {story.name: self._family.requests(story) for story in self._stories}
+        self._specials = {
+            story.name: _Special(self._requests[story.name][0]) for story in self._stories if story.requests == 1
+        }
         self._sagas: dict[str, tuple[str, str]] = {}
-        self._progress = Progress(sum(map(len, self._orders.values())))
+        self._progress = Progress(chapter.requests)
 
-    async def run(self) -> Report:
+    async def run(self) -> Told:
         """Play the stories and judge what came of them; raises LocalStackError when a process dies."""
-        self._api = Api(self._site.api_url)
-        self._connection: Connection = await asyncpg.connect(self._site.database_url)
-        topic = ReplyTopic(self._site.stack.kafka.bootstrap_servers, self._site.replies, REPLIES_PARTITIONS)
+        if self._family.watch is None:
+            await self._perform()
+            return await self._judge([])
+        async with self._family.watch(self._site.database_url) as watch:
+            await self._perform()
+            return await self._judge(await watch.findings())
+
+    async def _perform(self) -> None:
+        await self._set_faults()
+        sending = asyncio.create_task(self._send())
         try:
-            async with self._api, topic:
-                await self._set_faults()
-                sending = asyncio.create_task(self._send())
-                try:
-                    await self._watch(sending)
-                finally:
-                    sending.cancel()
-                return await self._judge(await self._silence(topic))
+            await self._watch(sending)
         finally:
-            await self._connection.close()
+            sending.cancel()
+            self._screen.close()
+        await silence(self._site, self._connection, self._topic)
 
     # ------------------------------------------------------------ sending
 
     async def _set_faults(self) -> None:
         for story in self._stories:
             for switch in story.switches:
-                for order in self._orders[story.name]:
+                for request in self._requests[story.name]:
                     number = await set_fault(
                         self._site.database_url,
                         switch.participant,
                         switch.kind,
                         command=switch.command,
-                        match=order.id,
+                        match=request.key,
+                        seconds=switch.seconds,
                         copies=switch.copies,
+                        code=switch.code,
                         times=switch.times,
                     )
-                    self._faults.setdefault(order.id, []).append((switch.participant, number))
+                    if story.name in self._specials:
+                        self._specials[story.name].faults.append((switch.participant, number))
 
     async def _send(self) -> None:
-        """Send what takes longest first, then some orders at once, then the rest one by one."""
-        many = [order for story in self._stories if story.orders > 1 for order in self._orders[story.name]]
-        for order in sorted(self._specials.values(), key=lambda order: not order.story.switches):
-            await self._api.start(order)
+        """Send what takes longest first, then some at once, then the rest one by one."""
+        many = [request for story in self._stories if story.requests > 1 for request in self._requests[story.name]]
+        specials = [special.request for special in self._specials.values()]
+        for request in sorted(specials, key=lambda request: not request.story.switches):
+            await self._start([request])
         at_once = round(len(many) * BULK_SHARE)
         if at_once:
-            await self._api.start_many(many[:at_once])
-            self._progress.note(f"{at_once} orders were sent with one call of POST /v1/sagas/bulk")
-        for order in many[at_once:]:
-            await self._api.start(order)
+            await self._start(many[:at_once])
+            self._progress.note(f"{at_once} {self._family.thing}s were sent at once")
+        for request in many[at_once:]:
+            await self._start([request])
             await asyncio.sleep(PACE_S)
+
+    async def _start(self, requests: Sequence[Request]) -> None:
+        await self._family.start(self._stage, self._family.definition, [request.input for request in requests])
 
     # ------------------------------------------------------------ watching
 
     async def _watch(self, sending: asyncio.Task[None]) -> None:
-        """Show how the sagas move until all have ended, or time is up; help the one that is stuck."""
+        """Show how the sagas move until all have ended, or time is up; help those that wait for somebody."""
         progress = self._progress
         while progress.seconds < ALL_ENDED_S:
             self._site.check_alive()
             if sending.done():
                 sending.result()
-            self._sagas = await self._api.statuses()
-            progress.statuses = {key: status for key, (_, status) in self._sagas.items()}
-            for order in self._specials.values():
-                await self._look_at(order)
+            self._sagas = await self._stage.api.statuses(self._family.definition)
+            progress.statuses = {
+                request.key: self._sagas[request.key][1]
+                for requests in self._requests.values()
+                for request in requests
+                if request.key in self._sagas
+            }
+            for special in self._specials.values():
+                await self._look_at(special)
             self._screen.show(progress)
             if progress.has_ended:
                 return
@@ -122,61 +166,90 @@ class Play:
         progress.note(f"not every saga has ended after {ALL_ENDED_S:g} s")
         self._screen.show(progress)
 
-    async def _look_at(self, order: Order) -> None:
-        found = self._sagas.get(order.id)
-        before = self._progress.seen.get(order.story.name)
+    async def _look_at(self, special: _Special) -> None:
+        request = special.request
+        found = self._sagas.get(request.key)
+        before = self._progress.seen.get(request.story.name)
         if found is None or (before is not None and before.status in TERMINAL):
             return
-        seen = self._progress.seen[order.story.name] = await self._api.saga(found[0])
+        seen = self._progress.seen[request.story.name] = await self._stage.api.saga(found[0])
         if seen.status == "suspended":
-            await self._help(order, seen)
+            await self._help(special, seen)
+        elif request.story.answer is not None and not special.answered:
+            await self._answer(special, seen)
 
-    async def _help(self, order: Order, seen: Seen) -> None:
+    async def _help(self, special: _Special, seen: Seen) -> None:
         """Look at a suspended saga's incident and books, take the fault away, and let the saga go on."""
-        note, name = self._progress.note, order.story.name
-        if order.id not in self._parked:
-            records = await read_records(self._connection, [seen.id])
-            self._parked[order.id] = Parked(seen.open_incidents, records[seen.id].books)
-            note(f"{name}: suspended, incident {', '.join(seen.open_incidents)}")
+        note, story = self._progress.note, special.request.story
+        if special.parked is None:
+            special.parked = await self._moment(seen)
+            note(f"{story.name}: suspended, incident {', '.join(seen.open_incidents)}")
             self._screen.show(self._progress)
-            if order.story.expected.parked:
-                await self._repair(order)
-                note(f"{name}: the fault is switched off")
-        if order.story.expected.parked:
+            if story.expected.parked:
+                await self._repair(special)
+                note(f"{story.name}: the fault is switched off")
+        if story.expected.parked:
             with contextlib.suppress(Moved):  # then the next look shows how it stands now
-                await self._api.retry(seen, REASON)
-                note(f"{name}: POST /v1/sagas/{seen.id}/retry")
+                await self._stage.api.retry(seen, REASON)
+                note(f"{story.name}: POST /v1/sagas/{seen.id}/retry")
 
-    async def _repair(self, order: Order) -> None:
-        for participant, number in self._faults[order.id]:
+    async def _answer(self, special: _Special, seen: Seen) -> None:
+        """Look at the books of a saga that waits for somebody outside and, after a while, be that somebody."""
+        story, answer = special.request.story, special.request.story.answer
+        if answer is None or seen.outcomes[self._family.steps.index(answer.step)] != "issued":
+            return
+        now = self._progress.seconds
+        if special.asked_at is None:
+            special.asked, special.asked_at = await self._moment(seen), now
+            self._progress.note(f"{story.name}: waits for {answer.step}")
+        if now - special.asked_at < THINK_S:
+            return
+        special.answered = True
+        with contextlib.suppress(Moved):  # too late; what came of it is judged
+            if answer.code is None:
+                await self._stage.api.complete(seen.id, answer.step, answer.result)
+            else:
+                await self._stage.api.fail(seen.id, answer.step, answer.code)
+            verb = "complete" if answer.code is None else "fail"
+            self._progress.note(f"{story.name}: POST /v1/sagas/{seen.id}/steps/{answer.step}/{verb}")
+
+    async def _moment(self, seen: Seen) -> Moment:
+        records = await read_records(self._connection, self._family, [seen.id])
+        return Moment(seen.open_incidents, records[seen.id].books)
+
+    async def _repair(self, special: _Special) -> None:
+        for participant, number in special.faults:
             await self._connection.execute(f'delete from "{participant}".faults where id = $1', number)  # noqa: S608
 
     # ------------------------------------------------------------ judging
 
-    async def _silence(self, topic: ReplyTopic) -> Ledger:
-        """Wait until nothing is left to send, to read or to publish; answers the coordinator's books."""
-        deadline = asyncio.get_running_loop().time() + QUIET_S
-        while True:
-            ledger = await read_ledger(self._connection, topic)
-            problems = await ledger_problems(self._connection)
-            if (is_quiet(ledger) and not problems) or asyncio.get_running_loop().time() > deadline:
-                return ledger
-            await asyncio.sleep(LOOK_S)
+    async def _judge(self, watched: Sequence[tuple[str, bool]]) -> Told:
+        self._sagas = await self._stage.api.statuses(self._family.definition)
+        saga_ids = [saga_id for saga_id, _ in self._sagas.values()]
+        records = await read_records(self._connection, self._family, saga_ids)
+        letters = await read_letters(self._connection, saga_ids)
+        findings = []
+        for story in self._stories:
+            cases = []
+            special = self._specials.get(story.name)
+            for request in self._requests[story.name]:
+                if (found := self._sagas.get(request.key)) is None:
+                    cases.append(Case(request, None))
+                    continue
+                saga_id = found[0]
+                seen = await self._stage.api.saga(saga_id)
+                parked, asked = (None, None) if special is None else (special.parked, special.asked)
+                cases.append(Case(request, seen, records[saga_id], letters[saga_id], parked, asked))
+            findings.append(find(self._family, story, cases))
+        return Told(self._family, findings, watched)
 
-    async def _judge(self, ledger: Ledger) -> Report:
-        self._sagas = await self._api.statuses()
-        records = await read_records(self._connection, [saga_id for saga_id, _ in self._sagas.values()])
-        findings = [
-            find(story, [await self._case(order, records) for order in self._orders[story.name]])
-            for story in self._stories
-        ]
-        books = ledger_findings(ledger, self._stories, excess_replies(self._stories))
-        problems = await ledger_problems(self._connection)
-        said = "; ".join(problems) or "the participants' totals agree with their entries, and nothing is left to send"
-        return Report(findings, [*books, (said, not problems)])
 
-    async def _case(self, order: Order, records: dict[str, Records]) -> Case:
-        found = self._sagas.get(order.id)
-        if found is None:
-            return Case(order, None)
-        return Case(order, await self._api.saga(found[0]), records[found[0]], self._parked.get(order.id))
+async def silence(site: Site, connection: Connection, topic: ReplyTopic) -> Ledger:
+    """Wait until nothing is left to send, to read or to publish; answers the coordinator's books."""
+    deadline = asyncio.get_running_loop().time() + QUIET_S
+    while True:
+        ledger = await read_ledger(connection, topic)
+        problems = await total_problems(connection, site.participants)
+        if (is_quiet(ledger) and not problems) or asyncio.get_running_loop().time() > deadline:
+            return ledger
+        await asyncio.sleep(LOOK_S)

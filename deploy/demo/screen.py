@@ -1,26 +1,28 @@
-"""What a person sees: a live table on a terminal, lines where there is none, and at the end a verdict per story."""
+"""What a person sees while a family is played: a live table on a terminal, lines where there is none."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from deploy.demo.judging import Finding, Seen
-from deploy.demo.stories import STEPS, Story
+from deploy.demo.families import Chapter
+from deploy.demo.seen import Seen
+from deploy.demo.stories.model import Story
 
 TERMINAL: Final = frozenset({"completed", "failed", "abandoned"})
 STATUSES: Final = ("started", "pending", "compensating", "suspended", "completed", "failed")
 COLOURS: Final = {"completed": "green", "failed": "yellow", "suspended": "bold red", "compensating": "magenta"}
 NOTES: Final = 5  # shown below the table
 COUNTS_EVERY_S: Final = 1.0  # between two lines that only count
-COLUMNS: Final = ("inventory", "payment", "shipping", "notification")
+NARROW: Final = 4  # columns and fewer are wide enough for a step's longest words
 
 _UNDO_WORDS: Final = {
     "owed": "to undo",
@@ -42,9 +44,9 @@ _OUTCOME_WORDS: Final = {
 
 @dataclass
 class Progress:
-    """How far everything is: statuses by order, the special orders' sagas by story, and what was noted."""
+    """How far everything is: statuses by business key, the special sagas by story, and what was noted."""
 
-    orders: int
+    requests: int
     statuses: Mapping[str, str] = field(default_factory=dict)
     seen: dict[str, Seen] = field(default_factory=dict)
     notes: list[tuple[float, str]] = field(default_factory=list)
@@ -52,7 +54,7 @@ class Progress:
 
     @property
     def seconds(self) -> float:
-        """The time since the first order."""
+        """The time since the first saga."""
         return time.monotonic() - self.began
 
     @property
@@ -65,8 +67,8 @@ class Progress:
 
     @property
     def has_ended(self) -> bool:
-        """Whether every order's saga has ended."""
-        return len(self.statuses) == self.orders and TERMINAL.issuperset(self.statuses.values())
+        """Whether every saga has ended."""
+        return len(self.statuses) == self.requests and TERMINAL.issuperset(self.statuses.values())
 
     def note(self, line: str) -> None:
         """Remember something that a watcher should hear of."""
@@ -83,9 +85,9 @@ class Screen(Protocol):
         """Leave the last state on the screen."""
 
 
-def screen_for(console: Console, stories: Sequence[Story]) -> Screen:
+def screen_for(console: Console, chapter: Chapter) -> Screen:
     """Choose the live table for a terminal and lines for everything else."""
-    return LiveScreen(console, stories) if console.is_terminal else PlainScreen(console, stories)
+    return LiveScreen(console, chapter) if console.is_terminal else PlainScreen(console, chapter)
 
 
 def step_word(seen: Seen, position: int) -> str:
@@ -100,9 +102,9 @@ def step_word(seen: Seen, position: int) -> str:
 class PlainScreen:
     """One line whenever something has changed; made for logs."""
 
-    def __init__(self, console: Console, stories: Sequence[Story]) -> None:
+    def __init__(self, console: Console, chapter: Chapter) -> None:
         self._console = console
-        self._stories = stories
+        self._chapter = chapter
         self._counts = ""
         self._next_counts = 0.0
         self._lines: dict[str, str] = {}
@@ -113,17 +115,18 @@ class PlainScreen:
         for seconds, line in progress.notes[self._noted :]:
             self._print(seconds, line)
         self._noted = len(progress.notes)
-        counts = _counts_line(progress)
+        counts = _counts_line(progress, self._chapter.family.thing)
         if counts != self._counts and (progress.seconds >= self._next_counts or progress.has_ended):
             self._print(progress.seconds, counts)
             self._counts = counts
             self._next_counts = progress.seconds + COUNTS_EVERY_S
-        for story in self._stories:
+        for story in self._chapter.stories:
             seen = progress.seen.get(story.name)
             if seen is None:
                 continue
-            words = (step_word(seen, position) for position in range(len(STEPS)))
-            steps = ", ".join(f"{name} {word}" for name, word in zip(COLUMNS, words, strict=True) if word)
+            names = self._chapter.family.columns
+            words = [step_word(seen, position) for position in range(len(names))]
+            steps = ", ".join(f"{name} {word}" for name, word in zip(names, words, strict=True) if word)
             line = f"{story.name}: {seen.status} ({steps})"
             if self._lines.get(story.name) != line:
                 self._print(progress.seconds, line)
@@ -139,44 +142,50 @@ class PlainScreen:
 class LiveScreen:
     """A table that is drawn anew in place."""
 
-    def __init__(self, console: Console, stories: Sequence[Story]) -> None:
-        self._stories = stories
+    def __init__(self, console: Console, chapter: Chapter) -> None:
+        self._chapter = chapter
         self._live = Live(console=console, auto_refresh=False, transient=True)
         self._live.start()
 
     def show(self, progress: Progress) -> None:
         """Draw the table."""
-        self._live.update(_picture(progress, self._stories), refresh=True)
+        self._live.update(_picture(progress, self._chapter), refresh=True)
 
     def close(self) -> None:
         """Take the table away; the verdicts come in its place."""
         self._live.stop()
 
 
-def _picture(progress: Progress, stories: Sequence[Story]) -> Group:
-    table = Table(title=_counts_line(progress), title_justify="left", title_style="bold", expand=False)
-    table.add_column("story")
-    table.add_column("saga")
-    for name in COLUMNS:
-        table.add_column(name, min_width=10)
-    for story in stories:
-        if story.orders > 1:
-            table.add_row(story.name, _share(progress, story), "", "", "", "")
+def _picture(progress: Progress, chapter: Chapter) -> Group:
+    names = chapter.family.columns
+    title = _counts_line(progress, chapter.family.thing)
+    # As narrow as can be: a family must fit a terminal of 80 columns and 24 lines.
+    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("story", no_wrap=True)
+    table.add_column("saga", no_wrap=True)
+    for name in names:
+        table.add_column(name, min_width=10 if len(names) <= NARROW else None)
+    for story in chapter.stories:
+        if story.requests > 1:
+            table.add_row(story.name, _share(progress, story))
             continue
         seen = progress.seen.get(story.name)
         if seen is None:
-            table.add_row(story.name, "", "", "", "", "")
+            table.add_row(story.name)
             continue
-        words = [Text(step_word(seen, place), style=_style(seen, place)) for place in range(len(STEPS))]
+        words = [Text(step_word(seen, place), style=_style(seen, place)) for place in range(len(names))]
         table.add_row(story.name, Text(seen.status, style=COLOURS.get(seen.status, "")), *words)
-    notes = [Text(f"{seconds:5.1f} s  {line}", style="dim") for seconds, line in progress.notes[-NOTES:]]
+    notes = [
+        Text(f"{seconds:5.1f} s  {line}", style="dim", no_wrap=True, overflow="ellipsis")
+        for seconds, line in progress.notes[-NOTES:]
+    ]
     return Group(table, *notes)
 
 
 def _share(progress: Progress, story: Story) -> str:
     prefix = f"{story.word}-"
-    statuses = [status for order_id, status in progress.statuses.items() if order_id.startswith(prefix)]
-    return f"{statuses.count(story.expected.status)} of {story.orders} {story.expected.status}"
+    statuses = [status for key, status in progress.statuses.items() if key.startswith(prefix)]
+    return f"{statuses.count(story.expected.status)} of {story.requests}"
 
 
 def _style(seen: Seen, position: int) -> str:
@@ -187,26 +196,6 @@ def _style(seen: Seen, position: int) -> str:
     return "green" if seen.outcomes[position] == "completed" and seen.undos[position] == "none" else "magenta"
 
 
-def _counts_line(progress: Progress) -> str:
+def _counts_line(progress: Progress, thing: str) -> str:
     counts = ", ".join(f"{count} {status}" for status, count in progress.counts.items())
-    return f"{len(progress.statuses)} of {progress.orders} orders: {counts}" if counts else "no orders yet"
-
-
-def show_findings(console: Console, findings: Sequence[Finding], books: Sequence[tuple[str, bool]]) -> None:
-    """Print the last screen: per story what was expected, what happened, and whether the tables agree."""
-    for finding in findings:
-        _say(console, f"\n{finding.story.name}", finding.agrees, finding.story.told)
-        rows = (("expected", finding.expected), ("happened", finding.happened), ("tables", finding.tables))
-        for name, line in rows:
-            console.print(f"    {name:9} {line}", markup=False, highlight=False, soft_wrap=True)
-        for problem in finding.problems:
-            console.print(f"    {'WRONG':9} {problem}", style="red", markup=False, highlight=False, soft_wrap=True)
-    console.print("\nthe books", highlight=False)
-    for line, fine in books:
-        _say(console, "", fine, line)
-
-
-def _say(console: Console, name: str, agrees: bool, line: str) -> None:
-    mark = Text("agrees" if agrees else "DISAGREES", style="green" if agrees else "bold red")
-    start = Text(f"{name}: " if name else "    ", style="bold")
-    console.print(Text.assemble(start, mark, f"  {line}"), soft_wrap=True)
+    return f"{len(progress.statuses)} of {progress.requests} {thing}s: {counts}" if counts else f"no {thing}s yet"

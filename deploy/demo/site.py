@@ -6,12 +6,13 @@ import contextlib
 import secrets
 import socket
 import subprocess
+from collections.abc import Sequence
 from typing import Final
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from deploy.demo.definitions import PARTICIPANTS
+from deploy.demo.stories.model import Family
 from deploy.local.choice import LocalStackError, Say
 from deploy.local.processes import Child, free_port, http_ok
 from deploy.local.stack import LocalStack
@@ -23,14 +24,16 @@ EVENTS_PARTITIONS: Final = 8
 USUAL_PORT: Final = 8080
 READY_S: Final = 60.0
 TAIL_LINES: Final = 20
-MODULE: Final = "deploy.demo.definitions:definitions"
+MODULE: Final = "deploy.demo.definitions"
 
 
 class Site:
-    """Everything of the demo that runs; `set_up` starts it, the stack's end ends it."""
+    """Everything of the demo that runs for some families; `set_up` starts it, the stack's end ends it."""
 
-    def __init__(self, stack: LocalStack, port: int | None = None) -> None:
+    def __init__(self, stack: LocalStack, families: Sequence[Family], port: int | None = None) -> None:
         self.stack = stack
+        self._families = families
+        self.participants = tuple(dict.fromkeys(name for family in families for name in family.participants))
         # A server of somebody else may hold other things, or another demo: names of our own keep out of their way.
         mark = secrets.token_hex(4)
         self.topic_prefix = f"saga-demo-{mark}." if stack.kafka.kind == "external" else "saga."
@@ -56,17 +59,20 @@ class Site:
     @property
     def topics(self) -> dict[str, int]:
         """The topics' names and partition counts."""
-        commands = {f"{self.topic_prefix}{name}.commands": COMMANDS_PARTITIONS for name in PARTICIPANTS}
-        others = {f"{self.topic_prefix}events": EVENTS_PARTITIONS, f"{self.topic_prefix}dlq": 1}
-        return {self.replies: REPLIES_PARTITIONS, **others, **commands}
+        commands = {f"{self.topic_prefix}{name}.commands": COMMANDS_PARTITIONS for name in self.participants}
+        events = ("events", *(name for family in self._families for name in family.topics))
+        others = {f"{self.topic_prefix}{name}": EVENTS_PARTITIONS for name in events}
+        return {self.replies: REPLIES_PARTITIONS, f"{self.topic_prefix}dlq": 1, **others, **commands}
 
     @property
     def environment(self) -> dict[str, str]:
         """The settings of every process here, as environment variables."""
+        # One family or all of them: so the definitions are those of the one, or all.
+        definitions = self._families[0].name if len(self._families) == 1 else "definitions"
         return {
             **self.stack.environment(self.database_url),
             "SAGA_TOPIC_PREFIX": self.topic_prefix,
-            "SAGA_DEFINITIONS": MODULE,
+            "SAGA_DEFINITIONS": f"{MODULE}:{definitions}",
             "SAGA_KAFKA__GROUP_ID": f"{self.topic_prefix}coordinator",
             "SAGA_KAFKA__REPLIES_PARTITIONS": str(REPLIES_PARTITIONS),
             "SAGA_KAFKA__COMMANDS_PARTITIONS": str(COMMANDS_PARTITIONS),
@@ -74,25 +80,29 @@ class Site:
             "SAGA_KAFKA__DEAD_LETTER_PARTITIONS": "1",
             "SAGA_API__HOST": "127.0.0.1",
             "SAGA_API__PORT": str(self.port),
+            **{name: value for family in self._families for name, value in family.settings.items()},
         }
 
     def set_up(self, say: Say) -> None:
         """Start everything in order and wait until it is ready; raises LocalStackError with the log that says why."""
         self.stack.create_database(self._database)
-        say(f"database: {self._database}, with the coordinator's tables and a schema per participant")
+        say(f"database: {self._database}, for the coordinator's tables and a schema per participant")
         if not self.stack.kafka.durable:
             self.stack.create_topics(self.topics)  # the broker in memory takes no requests for topics
-        chores = [self._start(verb, "-m", "coordinator", verb) for verb in ("migrate", "topics")]
-        for chore in chores:
-            _finish(chore)
-        say(f"topics: {len(self.topics)}, {sum(self.topics.values())} partitions")
-        for name in PARTICIPANTS:
+        migrate, topics = (self._start(verb, "-m", "coordinator", verb) for verb in ("migrate", "topics"))
+        # Participants wait for their topics by themselves, so they can use the time.
+        for name in self.participants:
             self._children.append(self._start(name, "-m", f"participants.{name}"))
+        say(f"starting a process for each of {', '.join(self.participants)}")
+        _finish(migrate)
+        say("the coordinator's tables are there")
+        _finish(topics)
+        say(f"topics: {len(self.topics)}, {sum(self.topics.values())} partitions")
         coordinator = self._start("coordinator", "-m", "coordinator", "serve", "--role", "all")
         self._children.append(coordinator)
         for child in self._children[:-1]:
             child.wait_for_line(r"(?m)^ready$", timeout_s=READY_S)
-        say(f"participants: {', '.join(PARTICIPANTS)}, a process each")
+            say(f"{child.name}: ready")
         coordinator.wait_until(http_ok(f"{self.api_url}/readyz"), timeout_s=READY_S, what="ready")
         say(f"coordinator: {self.api_url}")
 

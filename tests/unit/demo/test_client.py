@@ -9,7 +9,7 @@ from threading import Thread
 import pytest
 
 from deploy.demo.client import Api, ApiRefused, Moved
-from deploy.demo.judging import Seen
+from deploy.demo.seen import Seen
 
 SEEN = Seen(
     id="01890a5d-ac96-774b-bcce-b302099a8057",
@@ -19,8 +19,6 @@ SEEN = Seen(
     undos=(),
     attempts=(),
     undo_attempts=(),
-    undone=(),
-    open_incidents=(),
 )
 
 
@@ -54,9 +52,14 @@ def url() -> Iterator[str]:
 async def test_a_saga_that_has_moved_on_is_looked_at_again(
     url: str, status: int, is_moved: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A retry that finds the saga not suspended (409) or at another version (412) is no failure of the demo."""
+    """A verb that finds the saga not waiting for it (409) or at another version (412) is no failure of the demo."""
     monkeypatch.setattr(_Handler, "status", status)
     async with Api(url) as api:
-        with pytest.raises(ApiRefused, match=str(status)) as refused:
-            await api.retry(SEEN, "it works again")
-    assert isinstance(refused.value, Moved) is is_moved
+        for call in (
+            api.retry(SEEN, "it works again"),
+            api.complete(SEEN.id, "approve_trip", {}),
+            api.fail(SEEN.id, "approve_trip", "too_dear"),
+        ):
+            with pytest.raises(ApiRefused, match=str(status)) as refused:
+                await call
+            assert isinstance(refused.value, Moved) is is_moved

@@ -7,11 +7,14 @@ import io
 import pytest
 from rich.console import Console
 
-from deploy.demo.judging import Seen
+from deploy.demo.families import Chapter
 from deploy.demo.screen import LiveScreen, PlainScreen, Progress, screen_for, step_word
-from deploy.demo.stories import order_stories
+from deploy.demo.seen import Seen
+from deploy.demo.stories.order import order
+from deploy.demo.stories.travel import travel
 
-STORIES = order_stories(2)
+ORDERS = Chapter(order, order.stories(2))
+TRIPS = Chapter(travel, travel.stories(2))
 
 
 def seen(outcome: str, undo: str = "none", *, attempts: int = 1, undo_attempts: int = 0) -> Seen:
@@ -41,7 +44,7 @@ def test_a_step_is_told_in_a_word(saga: Seen, word: str) -> None:
 def test_lines_say_only_what_is_new() -> None:
     """Without a terminal the same state is printed once, and a note once."""
     output = io.StringIO()
-    screen = PlainScreen(Console(file=output, width=200), STORIES)
+    screen = PlainScreen(Console(file=output, width=200), ORDERS)
     progress = Progress(10, {"a": "pending", "b": "completed"}, {"card declined": seen("issued")})
     progress.note("something happened")
     for _ in range(3):
@@ -57,14 +60,25 @@ def test_lines_say_only_what_is_new() -> None:
 def test_a_terminal_gets_the_live_table() -> None:
     """On a terminal the sagas are shown in a table that is drawn in place, on a pipe in lines."""
     output = io.StringIO()
-    screen = screen_for(Console(file=output, force_terminal=True, width=120), STORIES)
+    screen = screen_for(Console(file=output, force_terminal=True, width=120), ORDERS)
     try:
         screen.show(Progress(10, {"a": "failed"}, {"card declined": seen("failed")}))
     finally:
         screen.close()
     assert isinstance(screen, LiveScreen)
     assert "refused" in output.getvalue()
-    assert isinstance(screen_for(Console(file=io.StringIO()), STORIES), PlainScreen)
+    assert isinstance(screen_for(Console(file=io.StringIO()), ORDERS), PlainScreen)
+
+
+def test_each_family_has_its_own_columns() -> None:
+    """What is shown of a trip are the parts of a trip."""
+    output = io.StringIO()
+    booked = Seen(
+        "7b0e", "pending", 5, ("completed",) * 3 + ("issued", *("waiting",) * 2), ("none",) * 6, (1,) * 6, (0,) * 6
+    )
+    PlainScreen(Console(file=output, width=200), TRIPS).show(Progress(8, {"a": "pending"}, {"dear trip": booked}))
+    assert "1 of 8 trips: 1 pending" in output.getvalue()
+    assert "dear trip: pending (hotel done, flight done, car done, approval asked)" in output.getvalue()
 
 
 def test_the_end_is_known_when_every_order_has_ended() -> None:

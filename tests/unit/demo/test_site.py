@@ -1,13 +1,23 @@
-"""Where the demo's coordinator listens."""
+"""Where the demo's coordinator listens, and what it needs for the families that are told."""
 
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from deploy.demo import site
+from deploy.demo.families import FAMILIES
+from deploy.demo.site import Site
+from deploy.demo.stories.bank import bank
 from deploy.local.processes import free_port
+
+STACK: Any = SimpleNamespace(
+    kafka=SimpleNamespace(kind="jvm"), postgres=SimpleNamespace(kind="wheel", url=str), environment=lambda _: {}
+)
 
 
 def test_the_usual_port_is_taken_only_when_it_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -18,3 +28,29 @@ def test_the_usual_port_is_taken_only_when_it_is_free(monkeypatch: pytest.Monkey
     assert site.usual_port() == port
     with socket.create_server(("127.0.0.1", port)):
         assert site.usual_port() is None
+
+
+def test_only_what_the_families_need_is_started() -> None:
+    """A family alone has its own participants, topics and definitions."""
+    alone = Site(STACK, [bank])
+    assert alone.participants == ("accounts", "ledger", "notification")
+    assert {name for name in alone.topics if name.endswith(".commands")} == {
+        "saga.accounts.commands",
+        "saga.ledger.commands",
+        "saga.notification.commands",
+    }
+    assert alone.environment["SAGA_DEFINITIONS"] == "deploy.demo.definitions:bank"
+
+
+def test_several_families_share_what_they_both_need() -> None:
+    """A participant of two families is started once, and the coordinator knows the definitions of all."""
+    together = Site(STACK, FAMILIES)
+    assert len(together.participants) == len(set(together.participants)) == 9
+    assert together.environment["SAGA_DEFINITIONS"] == "deploy.demo.definitions:definitions"
+
+
+def test_a_family_may_need_topics_and_settings_of_its_own() -> None:
+    """Both are there for every process."""
+    other = replace(bank, topics=("shop.events",), settings={"SAGA_OTHER": "yes"})
+    assert Site(STACK, [other]).topics["saga.shop.events"] == site.EVENTS_PARTITIONS
+    assert Site(STACK, [other]).environment["SAGA_OTHER"] == "yes"
