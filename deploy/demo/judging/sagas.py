@@ -146,7 +146,7 @@ def parked_books(family: Family, request: Request) -> Books:
     expected, parked = request.story.expected, request.story.expected.parked
     done = family.done(expected)
     if parked is None or parked.step not in expected.undone:
-        return expected_books(request, [step for step in done if parked is None or step != parked.step], ())
+        return expected_books(request, done[: len(done) if parked is None else done.index(parked.step)], ())
     return expected_books(request, done, expected.undone[: expected.undone.index(parked.step)])
 
 
