@@ -55,7 +55,7 @@ def ledger_findings(ledger: Ledger, stories: Sequence[Story]) -> list[tuple[str,
         sum(shard.verdicts.values()) == shard.next_offset - shard.first_offset for shard in ledger.shards.values()
     )
     behind = sum(end - ledger.shards[part].next_offset for part, end in ledger.ends.items() if part in ledger.shards)
-    said = ", ".join(f"{count} {word}" for word, count in total.items() if count)
+    said = ", ".join(f"{count} {word}" for word, count in total.items() if count) or "nothing was replied"
     letters = sum(len(story.expected.letters) * story.requests for story in stories)
     parked = sum(story.requests for story in stories if story.expected.parked)
     return [
