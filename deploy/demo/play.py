@@ -103,6 +103,8 @@ class Play:
         finally:
             sending.cancel()
             self._screen.close()
+        if self._family.settle is not None:
+            await self._family.settle(self._stage)
         await silence(self._site, self._connection, self._topic)
 
     # ------------------------------------------------------------ sending
@@ -140,7 +142,8 @@ class Play:
             await asyncio.sleep(PACE_S)
 
     async def _start(self, requests: Sequence[Request]) -> None:
-        await self._family.start(self._stage, self._family.definition, [request.input for request in requests])
+        wanted = [request.input for request in requests for _ in range(request.story.copies)]
+        await self._family.start(self._stage, self._family.definition, wanted)
 
     # ------------------------------------------------------------ watching
 
