@@ -25,11 +25,11 @@ check: setup ## format, lint, types and import rules
 	$(PY) -m mypy
 	.venv/bin/lint-imports
 
-test: setup ## unit, transcript, integration and end-to-end tests on real Kafka and Postgres
-	$(PY) -m pytest tests/unit tests/transcripts tests/checker tests/integration tests/e2e $(ARGS)
+test: setup ## unit, scenario, integration and end-to-end tests on real Kafka and Postgres
+	$(PY) -m pytest tests/unit tests/scenarios tests/checker tests/integration tests/e2e $(ARGS)
 
 test-unit: setup ## only what needs neither Kafka nor Postgres
-	$(PY) -m pytest tests/unit tests/transcripts $(ARGS)
+	$(PY) -m pytest tests/unit tests/scenarios $(ARGS)
 
 test-docker: setup ## the image and docker-compose.yml for real; each test says so when no engine answers
 	$(PY) -m pytest tests/docker $(ARGS)

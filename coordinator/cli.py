@@ -1,4 +1,4 @@
-"""The command `saga`: serve, migrate, topics, definitions."""
+"""The command `saga`: serve, migrate, topics, definitions, check, test."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import gc
 import signal
 import sys
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Annotated, Any, cast, get_args
 
@@ -13,14 +14,17 @@ import structlog
 import typer
 import uvloop
 
-from coordinator import cli_definitions
-from coordinator.bootstrap import Coordinator, Role, security, topic_specs
+from coordinator import cli_definitions, cli_scenarios
+from coordinator.bootstrap import Coordinator, Role
+from coordinator.check import report as checking
 from coordinator.choreography.choreographies import Choreographies
 from coordinator.definitions import load_choreographies, load_definitions
 from coordinator.engine.registry import Registry
 from coordinator.errors import ConfigurationError, DefinitionError, SagaError, Unavailable
 from coordinator.kafka.topics import ensure_topics
 from coordinator.observability import logs
+from coordinator.parts import security, topic_specs
+from coordinator.saga.definition import SagaDefinition
 from coordinator.services.catalogue import definition_lines, list_definitions
 from coordinator.settings import Settings, read_settings
 from coordinator.store.migrations import migrate as run_migrations
@@ -30,8 +34,9 @@ from coordinator.store.replicas import LIVE_S
 log = structlog.get_logger()
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="A saga coordinator over Kafka and Postgres.")
 app.add_typer(cli_definitions.app, name="definitions")
+app.command("test")(cli_scenarios.play)
 
-WRONG_SETTING, FAILED = 2, 3
+REFUTED, WRONG_SETTING, FAILED = 1, 2, 3
 PATIENCE_TRIES, PATIENCE_S = 15, 2.0
 
 
@@ -63,6 +68,43 @@ def definitions(context: typer.Context) -> None:
     """List the versions of all definitions, and how many sagas run on each."""
     if context.invoked_subcommand is None:
         _run(_list_definitions)
+
+
+@app.command()
+def check(
+    name: Annotated[str, typer.Argument(help="a definition's name; all of them if none is given")] = "",
+    version: Annotated[int, typer.Option(help="one version of it; all if none is given")] = 0,
+) -> None:
+    """Search everything that can happen to sagas, and show how a promise breaks if one does. Needs no servers."""
+    chosen = [one for one in _definitions() if name in ("", one.name) and version in (0, one.version)]
+    if not chosen:
+        wanted = name + (f" version {version}" if version else "")
+        _end(ConfigurationError(f"SAGA_DEFINITIONS has no definition {wanted}"), WRONG_SETTING)
+    _calm_the_collector()
+    refuted = False
+    for definition in chosen:
+        started = time.monotonic()
+        report = checking.check(definition, _Progress(definition.name))
+        typer.echo("\n".join(report.lines(time.monotonic() - started)))
+        refuted = refuted or report.broken is not None
+    typer.echo(f"searched for: {checking.PROVEN}")
+    typer.echo("\n".join(f"within: {bound}" for bound in checking.BOUNDS))
+    if refuted:
+        raise typer.Exit(REFUTED)
+
+
+class _Progress:
+    """Tells a waiting person once a second how far a search has come."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._told = time.monotonic()
+
+    def __call__(self, states: int, transitions: int) -> None:
+        now = time.monotonic()
+        if now - self._told >= 1:
+            self._told = now
+            sys.stderr.write(f"{self._name}: {states:,} states, {transitions:,} transitions so far\n")
 
 
 async def _patiently(action: Callable[[], Awaitable[None]]) -> None:
@@ -115,6 +157,15 @@ def _settings() -> Settings:
     try:
         return read_settings()
     except ConfigurationError as error:
+        _end(error, WRONG_SETTING)
+        raise
+
+
+def _definitions() -> tuple[SagaDefinition, ...]:
+    settings = _settings()
+    try:
+        return load_definitions(settings.definitions, settings.participants)
+    except SagaError as error:
         _end(error, WRONG_SETTING)
         raise
 

@@ -18,7 +18,7 @@ _numbers = itertools.count(1)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add --rewrite: what is compared with a file on disk (transcripts, generated docs) is written anew."""
+    """Add --rewrite: what is compared with a file on disk (scenarios, generated docs) is written anew."""
     parser.addoption("--rewrite", action="store_true", help="write expected files anew instead of comparing")
 
 

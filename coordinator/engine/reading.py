@@ -12,12 +12,13 @@ import structlog
 
 from coordinator.engine.hashing import hash_input
 from coordinator.engine.ports import Polled
-from coordinator.engine.registry import RESULT_BYTES_MAX, Registry, VersionHeld, check_input, result_problem
+from coordinator.engine.registry import RESULT_BYTES_MAX, Registry, VersionHeld, check_input
 from coordinator.errors import InvalidInput
 from coordinator.kafka.records import Record, Skipped
 from coordinator.saga import events
 from coordinator.saga.definition import SagaDefinition
 from coordinator.saga.model import UndoEffect
+from coordinator.saga.results import result_problem
 from coordinator.wire import messages as wire
 from coordinator.wire.inbound import Inbound, decode_inbound
 from coordinator.wire.rfc3339 import parse_ms

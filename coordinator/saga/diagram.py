@@ -1,6 +1,7 @@
 """Print the machine's tables for people: a Mermaid diagram of the statuses and a table of all pairs.
 
-`LEADS_TO` says where each rule can take a saga. It is a claim, and the tests hold it to what they observed.
+`LEADS_TO` says where each rule can take a saga, `NEVER` where it cannot in one of the statuses in which it is asked.
+Both are claims, and the tests hold them to what they observed.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from typing import Final, get_args
 
 from coordinator.saga import rules, verbs
-from coordinator.saga.events import Event
+from coordinator.saga.events import CompensateRequested, Event, ExternalCompleted, StepCompleted
 from coordinator.saga.machine import (
     ABANDONED,
     COMPENSATING,
@@ -16,6 +17,7 @@ from coordinator.saga.machine import (
     FAILED,
     IGNORED,
     PENDING,
+    SCHEDULED,
     STARTED,
     SUSPENDED,
     TRANSITIONS,
@@ -33,7 +35,7 @@ LEADS_TO: Final[dict[Rule, tuple[SagaStatus | None, ...]]] = {
     rules.refuse_external:  (PENDING, COMPENSATING, FAILED, SUSPENDED),
     rules.extend:           (STAYS,),
     rules.retry_or_give_up: (STAYS, PENDING, COMPENSATING, FAILED, SUSPENDED),
-    rules.reissue:          (STAYS, PENDING),
+    rules.reissue:          (STAYS,),
     rules.postpone:         (STAYS,),
     rules.run_late:         (STAYS, COMPENSATING, FAILED),
     rules.acknowledge_undo: (STAYS, FAILED),
@@ -55,17 +57,43 @@ LEADS_TO: Final[dict[Rule, tuple[SagaStatus | None, ...]]] = {
     verbs.suspend:          (SUSPENDED,),
     verbs.abandon:          (ABANDONED,),
 }
+
+BEGINS: Final = (STARTED, SCHEDULED, COMPLETED, SUSPENDED)
+
+NEVER: Final[dict[tuple[SagaStatus, type], tuple[SagaStatus | None, ...]]] = {
+    # A saga that has not begun has done nothing that could be undone.
+    (SCHEDULED,    CompensateRequested): (COMPENSATING,),
+    # The first answer is heard now; a saga that has turned back has heard one before.
+    (STARTED,      StepCompleted):       (STAYS, COMPENSATING, FAILED),
+    (STARTED,      ExternalCompleted):   (STAYS, COMPENSATING, FAILED),
+    # A saga that turns back waits for nobody outside any more.
+    (PENDING,      ExternalCompleted):   (COMPENSATING, FAILED),
+    # No step of a completed saga is unknown.
+    (COMPLETED,    StepCompleted):       (STAYS,),
+}
 # fmt: on
+
+
+def leads_to(status: SagaStatus, event: type) -> tuple[SagaStatus | None, ...]:
+    """Where an event can take a saga of a status; STAYS where the saga changes and its status does not."""
+    claimed = (STAYS if to is status else to for to in LEADS_TO[TRANSITIONS[status, event]])
+    never = NEVER.get((status, event), ())
+    return tuple(dict.fromkeys(to for to in claimed if to not in never))
 
 
 def arrows() -> list[tuple[SagaStatus, str, SagaStatus]]:
     """List every change of status as (from, event, to), in the order of TRANSITIONS."""
     return [
         (status, event.__name__, to)
-        for (status, event), rule in TRANSITIONS.items()
-        for to in LEADS_TO[rule]
-        if to not in (STAYS, status)
+        for status, event in TRANSITIONS
+        for to in leads_to(status, event)
+        if to is not STAYS
     ]
+
+
+def standstills() -> list[tuple[SagaStatus, str]]:
+    """List where an event changes a saga and not its status, as (status, event)."""
+    return [(status, event.__name__) for status, event in TRANSITIONS if STAYS in leads_to(status, event)]
 
 
 def mermaid() -> str:
@@ -77,7 +105,7 @@ def mermaid() -> str:
     return "\n".join(
         [
             "stateDiagram-v2",
-            f"    [*] --> {STARTED}: begin",
+            *(f"    [*] --> {status}: begin" for status in BEGINS),
             *(f"    {source} --> {to}: {' / '.join(events)}" for (source, to), events in labels.items()),
             *(f"    {status} --> [*]" for status in SagaStatus if status in TERMINAL & drawn),
         ]
@@ -105,7 +133,6 @@ def reasons() -> str:
 def _cell(status: SagaStatus, event: type) -> str:
     if (status, event) in IGNORED:
         return "ignored"
-    rule = TRANSITIONS.get((status, event))
-    if rule is None:
+    if (status, event) not in TRANSITIONS:
         return "refused"
-    return ", ".join("stays" if to in (STAYS, status) else f"**{to}**" for to in LEADS_TO[rule]) or "judged"
+    return ", ".join("stays" if to is STAYS else f"**{to}**" for to in leads_to(status, event)) or "judged"

@@ -128,7 +128,10 @@ def _release(c: Context) -> Decision:
     """Flow control held the step back: ask again."""
     if c.definition.steps[c.step].participant in c.held:
         return Stayed(Verdict.STALE, "the participant is still not to be asked for anything new")
-    return go_forward(c, c.saga.steps)
+    released = go_forward(c, c.saga.steps)
+    # Nothing was heard by this: a saga that waited with its first commands is still `started`.
+    heard_nothing = c.saga.status is SagaStatus.STARTED and released.saga.status is SagaStatus.PENDING
+    return replace(released, saga=replace(released.saga, status=SagaStatus.STARTED)) if heard_nothing else released
 
 
 def postpone(c: Context, event: Timer) -> Decision:

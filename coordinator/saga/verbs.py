@@ -52,6 +52,7 @@ from coordinator.saga.moves import (
 
 _GIVEN_UP = (*OPEN_OUTCOMES, Outcome.UNKNOWN)
 _UNSETTLED = (*_GIVEN_UP, Outcome.FAILED)
+_PASSED = (Outcome.COMPLETED, Outcome.SKIPPED)
 
 
 def retry(c: Context, event: RetryRequested) -> Decision:
@@ -64,7 +65,8 @@ def resume(c: Context, event: ResumeRequested) -> Decision:
     """Go on after a pause that an operator wanted; what was given up needs another verb."""
     for step, state in zip(c.definition.steps, c.saga.steps, strict=True):
         if c.saga.facing is FORWARD and state.outcome in (Outcome.UNKNOWN, Outcome.FAILED):
-            raise Conflict(f"step {step.name} is {state.outcome.value}: retry, skip or resolve it")
+            ways = "retry, skip or resolve" if state.outcome is Outcome.FAILED else "retry or resolve"
+            raise Conflict(f"step {step.name} is {state.outcome.value}: {ways} it")
         if state.undo is Undo.DEAD_LETTERED and state.deadline_ms is None:
             raise Conflict(
                 f"the compensation of step {step.name} was given up: retry it, or resolve the step as undone"
@@ -77,8 +79,14 @@ def skip(c: Context, event: SkipRequested) -> Decision:
     position, state = _named(c, event.step_name)
     if c.saga.facing is not FORWARD:
         raise Conflict("the saga has turned back: there is nothing to leave out")
-    if state.outcome not in (Outcome.WAITING, Outcome.FAILED):
+    if state.outcome in _GIVEN_UP:
         raise Conflict(f"step {event.step_name} is {state.outcome.value}, it may have run: resolve it")
+    if state.outcome not in (Outcome.WAITING, Outcome.FAILED):
+        raise Conflict(f"step {event.step_name} is {state.outcome.value} already")
+    if position == c.definition.pivot and any(earlier.outcome not in _PASSED for earlier in c.saga.steps[:position]):
+        raise Conflict(
+            f"it is not yet the turn of the pivot {event.step_name}: what comes before it can still be undone"
+        )
     return _stated(c, event, with_step(c.saga.steps, position, settled(state, Outcome.SKIPPED)), FORWARD)
 
 
@@ -119,8 +127,8 @@ def suspend(c: Context, _event: SuspendRequested) -> Decision:
 
 
 def abandon(c: Context, event: AbandonRequested) -> Decision:
-    """End the saga as it is."""
-    return _closing(event, Moved(with_steps(c, SagaStatus.ABANDONED, c.saga.steps)))
+    """End the saga as it is; what is open may have run, and a late success of it is still noted."""
+    return _closing(event, Moved(with_steps(c, SagaStatus.ABANDONED, all_unknown(c.saga.steps))))
 
 
 # ---------------------------------------------------------------- what the verbs are made of

@@ -20,7 +20,7 @@ from coordinator.engine.draft import Draft
 from coordinator.engine.messages import CommandBuilder
 from coordinator.engine.observer import Observer
 from coordinator.engine.ports import Chance, Clock, Store
-from coordinator.engine.registry import Registry, result_problem
+from coordinator.engine.registry import Registry
 from coordinator.engine.topology import Topology
 from coordinator.errors import Conflict, InvalidInput, NotFound, StaleVersion, Unavailable
 from coordinator.saga import machine
@@ -31,6 +31,7 @@ from coordinator.saga.events import (
     Event,
     ExternalCompleted,
     ExternalFailed,
+    Resolution,
     ResolveRequested,
     ResumeRequested,
     RetryRequested,
@@ -39,6 +40,8 @@ from coordinator.saga.events import (
     Verb,
 )
 from coordinator.saga.model import Outcome, SagaStatus, Undo
+from coordinator.saga.moves import EMPTY_RESULT
+from coordinator.saga.results import result_problem
 from coordinator.services.publishing import Publishing
 from coordinator.services.starting import ANSWER_S
 from coordinator.store.postgres import Contended, RowMoved, SagaRow
@@ -280,9 +283,10 @@ class _Carried(msgspec.Struct):
 
 def _checked(active: ActiveSaga, verb: Verb) -> Verb:
     """Check the result that an operator states against the step's model."""
-    if not isinstance(verb, ResolveRequested) or verb.result is None:
+    if not isinstance(verb, ResolveRequested) or verb.resolution is not Resolution.COMPLETED:
         return verb
-    problem = result_problem(active.definition, verb.step_name, bytes(verb.result))
+    result = EMPTY_RESULT if verb.result is None else verb.result
+    problem = result_problem(active.definition, verb.step_name, bytes(result))
     if problem is None:
         return verb
     pointer, _, sentence = problem.partition(": ")

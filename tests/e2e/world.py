@@ -33,7 +33,8 @@ class Coordinator:
     def __init__(self, child: Child, port: int) -> None:
         self.child = child
         self.url = f"http://127.0.0.1:{port}"
-        self.http = httpx.AsyncClient(base_url=self.url, timeout=30)
+        # The server closes what is idle for 5 s; a request must not meet that moment.
+        self.http = httpx.AsyncClient(base_url=self.url, timeout=30, limits=httpx.Limits(keepalive_expiry=2))
 
     async def ready(self) -> None:
         """Wait until /readyz is green."""

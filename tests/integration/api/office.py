@@ -18,6 +18,7 @@ from coordinator.engine.relay import Relay
 from coordinator.engine.topology import Topology
 from coordinator.kafka import Publisher
 from coordinator.observability.metrics import Metrics
+from coordinator.saga.definition import SagaDefinition
 from coordinator.services.sagas import SagaService
 from coordinator.settings import FlowSettings
 from coordinator.store.batch import Batch
@@ -74,12 +75,18 @@ class SystemChance:
 class Office:
     """A service with everything it needs, over a database and topics of its own."""
 
-    def __init__(self, url: str, topology: Topology, publisher: Publisher) -> None:
+    def __init__(
+        self,
+        url: str,
+        topology: Topology,
+        publisher: Publisher,
+        known: tuple[SagaDefinition, ...] = definitions,
+    ) -> None:
         self.url = url
         self.topology = topology
         self.store = BreakableStore(url)
         self.reads = SagaReads(url, 4)
-        self.registry = Registry(definitions)
+        self.registry = Registry(known)
         self.relay = Relay(publisher, self.store, SystemClock())
         observer = Observer(Metrics(), SystemClock(), None, log_transitions=False)
         self.service = SagaService(

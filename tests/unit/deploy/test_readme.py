@@ -57,7 +57,7 @@ def test_the_command_is_where_the_readme_says() -> None:
     """`saga` is called by its place in .venv, with verbs that it has; make-venv.sh puts it there."""
     verbs = {verb for command in COMMANDS for verb in re.findall(r"(?<!\w)saga ([a-z]+)", command)}
     group = get_command(app)
-    assert verbs == {"migrate", "topics", "serve"}
+    assert verbs == {"migrate", "topics", "serve", "check"}
     assert verbs <= set(getattr(group, "commands", {}))
     assert not any(re.search(r"(^|&& )saga ", command) for command in COMMANDS)
     assert '"$bin/saga"' in (PROJECT / "deploy" / "make-venv.sh").read_text()

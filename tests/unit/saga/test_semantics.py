@@ -27,7 +27,7 @@ def test_the_printed_parts_agree_with_the_code(rewrite: bool) -> None:
 
 
 def test_every_proof_that_is_named_exists() -> None:
-    """Each transcript that is linked and each test that is named can be found."""
+    """Each scenario that is linked and each test that is named can be found."""
     text = DOC.read_text()
     links = re.findall(r"\]\((\.\./[^)]+)\)", text)
     assert links
