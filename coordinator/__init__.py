@@ -3,8 +3,10 @@
 Imports point down only; from the top:
 
 cli, bootstrap     the command `saga`; the only place that wires the parts
+parts              what follows from the settings alone
 scenario           sagas told line by line, played by the pure machine
 api                REST over HTTP: problems, limits, health
+choreography       sagas that nobody coordinates: watched, recorded, replayed
 services           starting and retrying sagas for the API; slow chores of the engine
 describe           definitions as tables, drawings, JSON and AsyncAPI
 engine             batches: read, decide, one statement, publish; ownership, relay, sweeper, timers

@@ -13,10 +13,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import random
 import secrets
-import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Literal, TypeVar
 
 import structlog
@@ -32,19 +30,17 @@ from coordinator.choreography.replaying import Replays
 from coordinator.definitions import load_choreographies, load_definitions
 from coordinator.engine.clock import DatabaseClock
 from coordinator.engine.engine import Engine, EngineParts
-from coordinator.engine.flow import Flow
 from coordinator.engine.lifecycle import Lifecycle
 from coordinator.engine.observer import Observer
 from coordinator.engine.registry import Registry
 from coordinator.engine.relay import Relay
 from coordinator.engine.topology import Topology
-from coordinator.errors import ConfigurationError, Unavailable
-from coordinator.kafka.connection import Security
+from coordinator.errors import Unavailable
 from coordinator.kafka.publisher import Publisher
 from coordinator.kafka.subscriber import Subscriber
-from coordinator.kafka.topics import TopicSpec, cluster_id, partition_counts
+from coordinator.kafka.topics import cluster_id, partition_counts
 from coordinator.observability.metrics import Metrics
-from coordinator.saga.definition import Retry, seconds
+from coordinator.parts import SystemChance, SystemClock, flow, recovery, security, topic_specs
 from coordinator.services.recovery import Recovery
 from coordinator.services.sagas import SagaService
 from coordinator.services.upkeep import Upkeep
@@ -62,33 +58,6 @@ RETRY_S = 0.5
 SAY_EVERY = 10  # tries between two lines that say what is waited for
 STOP_S = 20.0
 T = TypeVar("T")
-
-
-class SystemClock:
-    """The real monotonic clock."""
-
-    def monotonic(self) -> float:
-        """Seconds that only go forward."""
-        return time.monotonic()
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait."""
-        await asyncio.sleep(seconds)
-
-
-class SystemChance:
-    """Real dice."""
-
-    def __init__(self) -> None:
-        self._random = random.Random(secrets.randbits(128))  # noqa: S311 - jitter and ids, not secrets
-
-    def roll(self) -> float:
-        """A number in [0, 1)."""
-        return self._random.random()
-
-    def bits(self, count: int) -> int:
-        """So many random bits."""
-        return self._random.getrandbits(count)
 
 
 class Coordinator:
@@ -364,47 +333,3 @@ class Front:
 
 async def _owns(engine: Engine) -> str | None:
     return None if engine.ownership.owned else "no partition is owned yet"
-
-
-def flow(settings: Settings, registry: Registry) -> Flow:
-    """Flow control for the participants that there are; raises ConfigurationError when a limit is for another."""
-    strangers = sorted(set(settings.flow.participants) - set(registry.participants))
-    if strangers:
-        known = ", ".join(registry.participants)
-        raise ConfigurationError(
-            f"SAGA_FLOW__PARTICIPANTS: no definition has a participant {strangers[0]!r}; there are: {known}"
-        )
-    return Flow(settings.flow, registry.participants)
-
-
-def security(settings: Settings) -> Security:
-    """How to log in to Kafka."""
-    kafka = settings.kafka
-    return Security(
-        protocol=kafka.security_protocol,
-        mechanism=kafka.sasl_mechanism,
-        username=kafka.username,
-        password=kafka.password.get_secret_value() if kafka.password is not None else None,
-        ca_file=kafka.ca_file,
-    )
-
-
-def recovery(settings: Settings) -> Retry:
-    """How often, and when, dead letters are sent again by themselves."""
-    given = settings.recovery
-    return Retry(given.tries, seconds(given.base_seconds), given.factor, seconds(given.cap_seconds))
-
-
-def topic_specs(settings: Settings, participants: list[str], sources: Sequence[str] = ()) -> list[TopicSpec]:
-    """The topics that the settings and definitions ask for; `sources` say events of choreographies."""
-    kafka = settings.kafka
-    retention = {"retention.ms": str(kafka.retention_hours * 3_600_000), "cleanup.policy": "delete"}
-    topology = Topology(settings.topic_prefix, {})
-    wanted = [
-        (topology.replies, kafka.replies_partitions),
-        (topology.events, kafka.events_partitions),
-        (topology.dead_letters, kafka.dead_letter_partitions),
-        *((topology.commands(participant), kafka.commands_partitions) for participant in participants),
-        *((topology.domain_events(source), kafka.events_partitions) for source in sources),
-    ]
-    return [TopicSpec(name, count, kafka.replication, retention) for name, count in wanted]

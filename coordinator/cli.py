@@ -15,7 +15,7 @@ import typer
 import uvloop
 
 from coordinator import cli_definitions, cli_scenarios
-from coordinator.bootstrap import Coordinator, Role, security, topic_specs
+from coordinator.bootstrap import Coordinator, Role
 from coordinator.check import report as checking
 from coordinator.choreography.choreographies import Choreographies
 from coordinator.definitions import load_choreographies, load_definitions
@@ -23,6 +23,7 @@ from coordinator.engine.registry import Registry
 from coordinator.errors import ConfigurationError, DefinitionError, SagaError, Unavailable
 from coordinator.kafka.topics import ensure_topics
 from coordinator.observability import logs
+from coordinator.parts import security, topic_specs
 from coordinator.saga.definition import SagaDefinition
 from coordinator.services.catalogue import definition_lines, list_definitions
 from coordinator.settings import Settings, read_settings

@@ -9,7 +9,6 @@ from typing import Annotated, Literal, NoReturn, TypeAlias
 
 import typer
 
-from coordinator.bootstrap import topic_specs
 from coordinator.choreography.choreographies import Choreographies
 from coordinator.definitions import load_choreographies, load_definitions
 from coordinator.describe.asyncapi import asyncapi as asyncapi_document
@@ -21,6 +20,7 @@ from coordinator.describe.table import table
 from coordinator.engine.registry import Registry
 from coordinator.engine.topology import Topology
 from coordinator.errors import SagaError
+from coordinator.parts import topic_specs
 from coordinator.saga.choreography import ChoreographyDefinition
 from coordinator.saga.content import content_of, read_document
 from coordinator.saga.definition import SagaDefinition

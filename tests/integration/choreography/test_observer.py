@@ -14,7 +14,6 @@ import asyncpg
 import msgspec
 import pytest
 
-from coordinator.bootstrap import SystemChance, SystemClock
 from coordinator.choreography.choreographies import Choreographies
 from coordinator.choreography.deciding import Recorder
 from coordinator.choreography.reading import Arrival, EventArrival, read
@@ -25,6 +24,7 @@ from coordinator.errors import Unavailable
 from coordinator.kafka.batches import Published
 from coordinator.kafka.records import Outgoing
 from coordinator.observability.metrics import Metrics
+from coordinator.parts import SystemChance, SystemClock
 from coordinator.saga.choreography import ChoreographyDefinition
 from coordinator.saga.definition import seconds
 from coordinator.services.verbs import VerbRefused

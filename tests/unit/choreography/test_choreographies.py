@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from coordinator.bootstrap import topic_specs
 from coordinator.choreography.choreographies import Choreographies
 from coordinator.definitions import load_choreographies
 from coordinator.errors import ConfigurationError, DefinitionError
+from coordinator.parts import topic_specs
 from coordinator.saga.choreography import ChoreographyDefinition, ExpectedEvent
 from coordinator.saga.definition import minutes
 from coordinator.saga.model import SagaStatus

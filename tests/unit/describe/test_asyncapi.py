@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from jsonschema import Draft7Validator, Draft202012Validator  # type: ignore[import-untyped]
 
-from coordinator.bootstrap import topic_specs
 from coordinator.describe.asyncapi import asyncapi, render
 from coordinator.describe.examples import REF, example
 from coordinator.engine.cache import ActiveSaga
@@ -19,6 +18,7 @@ from coordinator.engine.messages import CommandBuilder
 from coordinator.engine.registry import Registry
 from coordinator.engine.topology import Topology
 from coordinator.kafka.records import Outgoing
+from coordinator.parts import topic_specs
 from coordinator.saga.definition import SagaDefinition, Step
 from coordinator.saga.effects import IssueCommand
 from coordinator.saga.machine import begin

@@ -1,0 +1,89 @@
+"""Parts of a process that follow from the settings alone, and the real clock and dice."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+import time
+from collections.abc import Sequence
+
+from coordinator.engine.flow import Flow
+from coordinator.engine.registry import Registry
+from coordinator.engine.topology import Topology
+from coordinator.errors import ConfigurationError
+from coordinator.kafka.connection import Security
+from coordinator.kafka.topics import TopicSpec
+from coordinator.saga.definition import Retry, seconds
+from coordinator.settings import Settings
+
+
+class SystemClock:
+    """The real monotonic clock."""
+
+    def monotonic(self) -> float:
+        """Seconds that only go forward."""
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        await asyncio.sleep(seconds)
+
+
+class SystemChance:
+    """Real dice."""
+
+    def __init__(self) -> None:
+        self._random = random.Random(secrets.randbits(128))  # noqa: S311 - jitter and ids, not secrets
+
+    def roll(self) -> float:
+        """A number in [0, 1)."""
+        return self._random.random()
+
+    def bits(self, count: int) -> int:
+        """So many random bits."""
+        return self._random.getrandbits(count)
+
+
+def flow(settings: Settings, registry: Registry) -> Flow:
+    """Flow control for the participants that there are; raises ConfigurationError when a limit is for another."""
+    strangers = sorted(set(settings.flow.participants) - set(registry.participants))
+    if strangers:
+        known = ", ".join(registry.participants)
+        raise ConfigurationError(
+            f"SAGA_FLOW__PARTICIPANTS: no definition has a participant {strangers[0]!r}; there are: {known}"
+        )
+    return Flow(settings.flow, registry.participants)
+
+
+def security(settings: Settings) -> Security:
+    """How to log in to Kafka."""
+    kafka = settings.kafka
+    return Security(
+        protocol=kafka.security_protocol,
+        mechanism=kafka.sasl_mechanism,
+        username=kafka.username,
+        password=kafka.password.get_secret_value() if kafka.password is not None else None,
+        ca_file=kafka.ca_file,
+    )
+
+
+def recovery(settings: Settings) -> Retry:
+    """How often, and when, dead letters are sent again by themselves."""
+    given = settings.recovery
+    return Retry(given.tries, seconds(given.base_seconds), given.factor, seconds(given.cap_seconds))
+
+
+def topic_specs(settings: Settings, participants: list[str], sources: Sequence[str] = ()) -> list[TopicSpec]:
+    """The topics that the settings and definitions ask for; `sources` say events of choreographies."""
+    kafka = settings.kafka
+    retention = {"retention.ms": str(kafka.retention_hours * 3_600_000), "cleanup.policy": "delete"}
+    topology = Topology(settings.topic_prefix, {})
+    wanted = [
+        (topology.replies, kafka.replies_partitions),
+        (topology.events, kafka.events_partitions),
+        (topology.dead_letters, kafka.dead_letter_partitions),
+        *((topology.commands(participant), kafka.commands_partitions) for participant in participants),
+        *((topology.domain_events(source), kafka.events_partitions) for source in sources),
+    ]
+    return [TopicSpec(name, count, kafka.replication, retention) for name, count in wanted]
