@@ -9,7 +9,7 @@ from typing import Final
 from deploy.demo.seen import Seen
 from deploy.demo.stories.model import DONE, Books, Family, Request, Story, expected_books
 
-HELPED: Final = {"retry": "retried", "replay": "replayed"}
+HELPED: Final = {"retry": "retried", "replay": "replayed", None: "went on by itself"}
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from deploy.demo.stories.model import DONE, REFUSED, SKIPPED, Expected, Family, 
 
 SHOP: Final = "shop"
 COPIES: Final = 3  # of the first event, in the story of the event that is said again
-HELPED: Final = ("DeadlinePassed", "ReplayRequested", "EventReplayed")  # the log's words for a missed event
+NOTICED, REPLAYED = ("DeadlinePassed",), ("ReplayRequested", "EventReplayed")  # the log's words for a missed event
 OBSERVED, DUPLICATE = "EventObserved", "duplicate"  # the log's words for an event, and for one that came again
 STEPS: Final = tuple(event.type for event in order_choreography.events)
 CREATED, RESERVED, PAID, SHIPPED, FULFILLED = (
@@ -43,7 +43,7 @@ def _expected(
 ) -> Expected:
     outcomes = {step: DONE if step in seen else SKIPPED for step in STEPS}
     outcomes |= {step: REFUSED for event, step in _REFUSES.items() if event in seen}
-    timeline = (*seen, *(HELPED if parked else ()))
+    timeline = (*seen, *(NOTICED if parked else ()), *(REPLAYED if parked and parked.verb else ()))
     return Expected(status, outcomes, undone, attempts=dict.fromkeys(seen, copies), parked=parked, timeline=timeline)
 
 
@@ -91,6 +91,12 @@ def choreography_stories(good: int) -> tuple[Story, ...]:
             "payment missed an event: the silence is noticed, and a replay of the last good event finishes the saga",
             _expected("completed", _GOOD, parked=Parking("next_event_overdue", PAID, "replay")),
             switches=(Switch("payment", "drop", "ProcessPayment", times=1),),
+        ),
+        Story(
+            "payment away",
+            "nobody is there to hear it: the silence is noticed; payment comes back, hears it, and the saga goes on",
+            _expected("completed", _GOOD, parked=Parking("next_event_overdue", PAID, None)),
+            away="payment",
         ),
     )
 

@@ -50,11 +50,14 @@ class Answer:
 
 @dataclass(frozen=True)
 class Parking:
-    """A saga that is suspended on the way: for which reason, at which step, and which verb lets it go on."""
+    """A saga that is suspended on the way: for which reason, at which step, and which verb lets it go on.
+
+    With None it goes on by itself when what was broken works again.
+    """
 
     reason: str
     step: str
-    verb: str = "retry"
+    verb: str | None = "retry"
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,8 @@ class Expected:
 class Story:
     """One thing that can happen; `differs` is what its requests have that good ones have not.
 
-    `copies` is how often each of them is sent.
+    `copies` is how often each of them is sent. `away` is a participant whose process is stopped before: such a story
+    has one request, is told after the others, and must expect to be suspended.
     """
 
     name: str
@@ -93,6 +97,7 @@ class Story:
     switches: tuple[Switch, ...] = ()
     answer: Answer | None = None
     copies: int = 1
+    away: str | None = None
 
     @property
     def word(self) -> str:

@@ -16,6 +16,7 @@ from deploy.demo.judging.sagas import (
     Case,
     Moment,
     expected_records,
+    find,
     moment_problems,
     parked_books,
     problems_of,
@@ -86,6 +87,7 @@ REJECTED = ("OrderCreated", "InventoryRejected", "OrderFailed")
         ("refund tried again", saga(UNSERVED)),
         ("said three times", saga(GOOD, times=3, status="completed")),
         ("event missed", saga(GOOD, beside=MISSED, status="completed")),
+        ("payment away", saga(GOOD, beside=MISSED[:1], status="completed")),
     ],
 )
 def test_what_the_participants_say_by_themselves_agrees(name: str, seen: Seen) -> None:
@@ -143,6 +145,17 @@ def test_a_missed_event_must_have_been_noticed_and_replayed() -> None:
     assert "card 1.00 EUR charged" in problem
     [problem] = saga_problems(choreography, case("event missed", saga(GOOD, beside=MISSED[:1], status="completed")))
     assert problem.endswith("DeadlinePassed, ReplayRequested, EventReplayed")
+
+
+def test_a_participant_that_comes_back_needs_no_help() -> None:
+    """What was waiting for it is heard; a saga that somebody had to help on was another story."""
+    good = case("payment away", saga(GOOD, beside=MISSED[:1], status="completed"))
+    assert find(choreography, good.request.story, [good]).happened == (
+        "suspended, went on by itself, completed; nothing undone"
+    )
+    assert moment_problems(choreography, replace(good, parked=None)) == ["the saga was never seen suspended"]
+    [problem] = saga_problems(choreography, case("payment away", saga(GOOD, beside=MISSED, status="completed")))
+    assert problem.endswith("OrderFulfilled, DeadlinePassed")
 
 
 def test_an_event_that_was_said_again_must_have_been_seen_again_and_done_once() -> None:
