@@ -178,12 +178,12 @@ def test_the_audience_is_who_reacts() -> None:
 
 
 def test_what_nobody_has_read_is_not_over() -> None:
-    """A partition without a committed offset counts from its beginning; other topics are nobody's business."""
-    shop, other = TopicPartition("saga.shop.events", 0), TopicPartition("saga.payment.events", 1)
-    ends = {shop: 4, other: 7}
-    assert unheard(["saga.shop.events"], {}, ends) == 4
-    assert unheard(["saga.shop.events"], {shop: 3}, ends) == 1
-    assert unheard(["saga.shop.events", "saga.payment.events"], {shop: 4, other: 7}, ends) == 0
+    """A partition of which a group has committed nothing counts from its beginning; one that it does not read never."""
+    shop, empty, other = (TopicPartition("saga.shop.events", part) for part in range(3))
+    ends = {shop: 4, empty: 0, other: 7}
+    assert unheard({shop: -1, empty: -1}, ends) == 4
+    assert unheard({shop: 3, empty: -1}, ends) == 1
+    assert unheard({shop: 4, empty: -1}, ends) == 0
 
 
 async def test_an_order_is_published_as_a_shop_does(monkeypatch: pytest.MonkeyPatch) -> None:
