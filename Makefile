@@ -35,7 +35,7 @@ test-docker: setup ## the image and docker-compose.yml for real; each test says 
 	$(PY) -m pytest tests/docker $(ARGS)
 
 # STORY, KEEP, BROKER and DATABASE reach the programs below through the environment, as make does by itself.
-demo: setup ## stories through real servers (STORY=order, bank, travel, all or one by name; KEEP=1 to stay up)
+demo: setup ## stories through real servers (STORY=order, bank, travel, choreography, all or one by name; KEEP=1 to stay up)
 	$(PY) -m deploy.demo
 
 bench: setup ## measure sagas per second on a stack of its own

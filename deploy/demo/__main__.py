@@ -4,7 +4,7 @@ Runs Kafka, Postgres, the coordinator and its participants, starts sagas that go
 moving, and checks the outcome against the participants' own tables. Exit codes: 0 all agrees, 1 something disagrees or
 could not be started, 2 a wrong option, 130 interrupted.
 
-    STORY=bank    one family of stories (order, bank, travel), or one story by its name; `all` is the default
+    STORY=bank    one family of stories (order, bank, travel, choreography), or one story by its name; `all` is usual
     ORDERS=40     how many good orders there are beside the special ones
     KEEP=1        stay up afterwards, on port 8080 if that is free, and print what to try
     BROKER=jvm|docker|memory|external   DATABASE=wheel|system|docker|external

@@ -7,7 +7,7 @@ from typing import Any, Final, Self
 
 import httpx
 
-from deploy.demo.seen import Seen, read_saga
+from deploy.demo.seen import Seen
 
 TIMEOUT_S: Final = 10.0
 HAS_MOVED: Final = (409, 412)  # not suspended, or waiting, any more; at another version than was seen
@@ -60,13 +60,13 @@ class Api:
                 return found
             cursor = f"&cursor={page['next_cursor']}"
 
-    async def saga(self, saga_id: str) -> Seen:
-        """Return a saga with its steps, its open incidents and, from its log, the order of answers and undos."""
-        return read_saga(await self._ask("GET", f"/v1/sagas/{saga_id}?include=log"))
+    async def saga(self, saga_id: str) -> dict[str, Any]:
+        """Return a saga with its steps, its incidents and its log."""
+        return dict(await self._ask("GET", f"/v1/sagas/{saga_id}?include=log"))
 
-    async def retry(self, seen: Seen, reason: str) -> None:
-        """Let a suspended saga go on; raises Moved when it is not at the version that was seen any more."""
-        await self._ask("POST", f"/v1/sagas/{seen.id}/retry", {"reason": reason, "expected_version": seen.version})
+    async def act(self, verb: str, seen: Seen, reason: str) -> None:
+        """Let a suspended saga go on with a verb; raises Moved when it is not at the version that was seen any more."""
+        await self._ask("POST", f"/v1/sagas/{seen.id}/{verb}", {"reason": reason, "expected_version": seen.version})
 
     async def complete(self, saga_id: str, step: str, result: Mapping[str, Any]) -> None:
         """Complete an external step; raises Moved when nobody waits for it any more."""

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from deploy.demo.stories.bank import bank
+from deploy.demo.stories.choreography import choreography
 from deploy.demo.stories.model import Family, Story
 from deploy.demo.stories.order import order
 from deploy.demo.stories.travel import travel
 
-FAMILIES: Final[tuple[Family, ...]] = (order, bank, travel)
+FAMILIES: Final[tuple[Family, ...]] = (order, bank, travel, choreography)
 ALL: Final = "all"
 
 

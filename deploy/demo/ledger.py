@@ -19,7 +19,7 @@ select
     (select count(*) from dead_letter where kind <> 'record') as commands_dead,
     (select count(*) from dead_letter where kind = 'record') as records_dead,
     (select count(*) from dead_letter where not on_topic) as dead_unpublished,
-    (select count(*) from audit_log where action = 'retry') as retries_audited
+    (select count(*) from audit_log where action in ('retry', 'replay')) as verbs_audited
 """
 
 

@@ -28,6 +28,7 @@ LOOK_S: Final = 0.2
 THINK_S: Final = 0.8  # before an external step is answered, so that it can be seen waiting
 ALL_ENDED_S: Final = 90.0  # about 10 on an idle machine
 QUIET_S: Final = 10.0
+LAST_LOOKS_S: Final = 3.0  # at what disagrees
 REASON: Final = "what was broken works again"
 
 
@@ -172,7 +173,7 @@ class Play:
         before = self._progress.seen.get(request.story.name)
         if found is None or (before is not None and before.status in TERMINAL):
             return
-        seen = self._progress.seen[request.story.name] = await self._stage.api.saga(found[0])
+        seen = self._progress.seen[request.story.name] = self._family.read(await self._stage.api.saga(found[0]))
         if seen.status == "suspended":
             await self._help(special, seen)
         elif request.story.answer is not None and not special.answered:
@@ -182,16 +183,17 @@ class Play:
         """Look at a suspended saga's incident and books, take the fault away, and let the saga go on."""
         note, story = self._progress.note, special.request.story
         if special.parked is None:
-            special.parked = await self._moment(seen)
+            special.parked = await self._moment(special.request, seen)
             note(f"{story.name}: suspended, incident {', '.join(seen.open_incidents)}")
             self._screen.show(self._progress)
             if story.expected.parked:
                 await self._repair(special)
                 note(f"{story.name}: the fault is switched off")
         if story.expected.parked:
+            verb = story.expected.parked.verb
             with contextlib.suppress(Moved):  # then the next look shows how it stands now
-                await self._stage.api.retry(seen, REASON)
-                note(f"{story.name}: POST /v1/sagas/{seen.id}/retry")
+                await self._stage.api.act(verb, seen, REASON)
+                note(f"{story.name}: POST /v1/sagas/{seen.id}/{verb}")
 
     async def _answer(self, special: _Special, seen: Seen) -> None:
         """Look at the books of a saga that waits for somebody outside and, after a while, be that somebody."""
@@ -200,7 +202,7 @@ class Play:
             return
         now = self._progress.seconds
         if special.asked_at is None:
-            special.asked, special.asked_at = await self._moment(seen), now
+            special.asked, special.asked_at = await self._moment(special.request, seen), now
             self._progress.note(f"{story.name}: waits for {answer.step}")
         if now - special.asked_at < THINK_S:
             return
@@ -213,9 +215,10 @@ class Play:
             verb = "complete" if answer.code is None else "fail"
             self._progress.note(f"{story.name}: POST /v1/sagas/{seen.id}/steps/{answer.step}/{verb}")
 
-    async def _moment(self, seen: Seen) -> Moment:
-        records = await read_records(self._connection, self._family, [seen.id])
-        return Moment(seen.open_incidents, records[seen.id].books)
+    async def _moment(self, request: Request, seen: Seen) -> Moment:
+        recorded = self._family.recorded_under(request, seen.id)
+        records = await read_records(self._connection, self._family, [recorded])
+        return Moment(seen.open_incidents, records[recorded].books)
 
     async def _repair(self, special: _Special) -> None:
         for participant, number in special.faults:
@@ -224,24 +227,36 @@ class Play:
     # ------------------------------------------------------------ judging
 
     async def _judge(self, watched: Sequence[tuple[str, bool]]) -> Told:
-        self._sagas = await self._stage.api.statuses(self._family.definition)
-        saga_ids = [saga_id for saga_id, _ in self._sagas.values()]
-        records = await read_records(self._connection, self._family, saga_ids)
-        letters = await read_letters(self._connection, saga_ids)
-        findings = []
-        for story in self._stories:
-            cases = []
-            special = self._specials.get(story.name)
-            for request in self._requests[story.name]:
-                if (found := self._sagas.get(request.key)) is None:
-                    cases.append(Case(request, None))
-                    continue
-                saga_id = found[0]
-                seen = await self._stage.api.saga(saga_id)
-                parked, asked = (None, None) if special is None else (special.parked, special.asked)
-                cases.append(Case(request, seen, records[saga_id], letters[saga_id], parked, asked))
-            findings.append(find(self._family, story, cases))
-        return Told(self._family, findings, watched)
+        """Judge every story; what disagrees is looked at again for a while: the coordinator may still be reading."""
+        deadline = asyncio.get_running_loop().time() + LAST_LOOKS_S
+        while True:
+            self._sagas = await self._stage.api.statuses(self._family.definition)
+            findings = [
+                find(self._family, story, await self._cases(self._requests[story.name])) for story in self._stories
+            ]
+            if all(finding.agrees for finding in findings) or asyncio.get_running_loop().time() > deadline:
+                return Told(self._family, findings, watched)
+            await asyncio.sleep(LOOK_S)
+
+    async def _cases(self, requests: Sequence[Request]) -> list[Case]:
+        known = {request.key: self._sagas[request.key][0] for request in requests if request.key in self._sagas}
+        recorded = {
+            request.key: self._family.recorded_under(request, known[request.key])
+            for request in requests
+            if request.key in known
+        }
+        records = await read_records(self._connection, self._family, list(recorded.values()))
+        letters = await read_letters(self._connection, list(known.values()))
+        cases = []
+        for request in requests:
+            if (saga_id := known.get(request.key)) is None:
+                cases.append(Case(request, None))
+                continue
+            seen = self._family.read(await self._stage.api.saga(saga_id))
+            special = self._specials.get(request.story.name)
+            parked, asked = (None, None) if special is None else (special.parked, special.asked)
+            cases.append(Case(request, seen, records[recorded[request.key]], letters[saga_id], parked, asked))
+        return cases
 
 
 async def silence(site: Site, connection: Connection, topic: ReplyTopic) -> Ledger:

@@ -18,7 +18,7 @@ from dead_letter where kind <> 'record' and saga_id::text = any($1::text[])
 
 
 async def read_records(connection: Connection, family: Family, saga_ids: Sequence[str]) -> dict[str, Records]:
-    """Read what the participants recorded, by saga id."""
+    """Read what the participants recorded, by the saga id under which they did."""
     books = {saga_id: Books(Counter(), Counter()) for saga_id in saga_ids}
     for step, line in family.lines.items():
         for saga_id, done, undone in await connection.fetch(line.sql, saga_ids):

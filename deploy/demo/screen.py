@@ -124,9 +124,9 @@ class PlainScreen:
             seen = progress.seen.get(story.name)
             if seen is None:
                 continue
-            names = self._chapter.family.columns
-            words = [step_word(seen, position) for position in range(len(names))]
-            steps = ", ".join(f"{name} {word}" for name, word in zip(names, words, strict=True) if word)
+            words = [step_word(seen, place) for place in self._chapter.family.places]
+            columns = zip(self._chapter.family.columns, words, strict=True)
+            steps = ", ".join(f"{name} {word}" for name, word in columns if word)
             line = f"{story.name}: {seen.status} ({steps})"
             if self._lines.get(story.name) != line:
                 self._print(progress.seconds, line)
@@ -173,7 +173,7 @@ def _picture(progress: Progress, chapter: Chapter) -> Group:
         if seen is None:
             table.add_row(story.name)
             continue
-        words = [Text(step_word(seen, place), style=_style(seen, place)) for place in range(len(names))]
+        words = [Text(step_word(seen, place), style=_style(seen, place)) for place in chapter.family.places]
         table.add_row(story.name, Text(seen.status, style=COLOURS.get(seen.status, "")), *words)
     notes = [
         Text(f"{seconds:5.1f} s  {line}", style="dim", no_wrap=True, overflow="ellipsis")

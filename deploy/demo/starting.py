@@ -21,7 +21,7 @@ class Stage:
 class Start(Protocol):
     """Begins a saga of a definition for each input, together where there are several."""
 
-    async def __call__(self, stage: Stage, definition: str, wanted: Sequence[Mapping[str, Any]]) -> None:
+    async def __call__(self, stage: Stage, definition: str, wanted: Sequence[Mapping[str, Any]], /) -> None:
         """Return when all of them are asked for."""
 
 

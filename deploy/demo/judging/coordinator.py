@@ -27,7 +27,7 @@ class Ledger:
     commands_dead: int
     records_dead: int
     dead_unpublished: int
-    retries_audited: int
+    verbs_audited: int
 
 
 def verdicts(ledger: Ledger) -> dict[str, int]:
@@ -55,7 +55,7 @@ def ledger_findings(ledger: Ledger, stories: Sequence[Story]) -> list[tuple[str,
         sum(shard.verdicts.values()) == shard.next_offset - shard.first_offset for shard in ledger.shards.values()
     )
     behind = sum(end - ledger.shards[part].next_offset for part, end in ledger.ends.items() if part in ledger.shards)
-    said = ", ".join(f"{count} {word}" for word, count in total.items() if count)
+    said = ", ".join(f"{count} {word}" for word, count in total.items() if count) or "nothing was replied"
     letters = sum(len(story.expected.letters) * story.requests for story in stories)
     parked = sum(story.requests for story in stories if story.expected.parked)
     return [
@@ -71,5 +71,5 @@ def ledger_findings(ledger: Ledger, stories: Sequence[Story]) -> list[tuple[str,
             f"dead-lettered commands: {ledger.commands_dead}, not on the topic: {ledger.dead_unpublished}",
             ledger.commands_dead == letters and ledger.dead_unpublished == 0,
         ),
-        (f"retries in the audit log: {ledger.retries_audited}", ledger.retries_audited == parked),
+        (f"verbs in the audit log: {ledger.verbs_audited}", ledger.verbs_audited == parked),
     ]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from deploy.demo.seen import Seen
 from deploy.demo.stories.model import DONE, Books, Family, Request, Story, expected_books
+
+HELPED: Final = {"retry": "retried", "replay": "replayed"}
 
 
 @dataclass(frozen=True)
@@ -146,7 +149,7 @@ def parked_books(family: Family, request: Request) -> Books:
     expected, parked = request.story.expected, request.story.expected.parked
     done = family.done(expected)
     if parked is None or parked.step not in expected.undone:
-        return expected_books(request, [step for step in done if parked is None or step != parked.step], ())
+        return expected_books(request, done[: len(done) if parked is None else done.index(parked.step)], ())
     return expected_books(request, done, expected.undone[: expected.undone.index(parked.step)])
 
 
@@ -183,13 +186,15 @@ def expected_records(family: Family, request: Request) -> Records:
 
 def _wanted(story: Story) -> str:
     expected = story.expected
-    return _line(expected.status, expected.undone, parked=expected.parked is not None, asked=story.answer is not None)
+    on_the_way = _on_the_way(story, parked=expected.parked is not None, asked=story.answer is not None)
+    return on_the_way + _line(expected.status, expected.undone)
 
 
 def _ending(case: Case) -> str:
     if case.seen is None:
         return "unknown to the coordinator"
-    return _line(case.seen.status, case.seen.undone, parked=case.parked is not None, asked=case.asked is not None)
+    on_the_way = _on_the_way(case.request.story, parked=case.parked is not None, asked=case.asked is not None)
+    return on_the_way + _line(case.seen.status, case.seen.undone)
 
 
 def _short_ending(case: Case) -> str:
@@ -199,9 +204,13 @@ def _short_ending(case: Case) -> str:
     return f"{case.seen.status}{undone}"
 
 
-def _line(status: str, undone: Sequence[str], *, parked: bool, asked: bool) -> str:
-    before = ("waited, answered, " if asked else "") + ("suspended, retried, " if parked else "")
-    return f"{before}{status}; " + (f"undone in this order: {listed(undone)}" if undone else "nothing undone")
+def _on_the_way(story: Story, *, parked: bool, asked: bool) -> str:
+    helped = "" if story.expected.parked is None else f"{HELPED[story.expected.parked.verb]}, "
+    return ("waited, answered, " if asked else "") + (f"suspended, {helped}" if parked else "")
+
+
+def _line(status: str, undone: Sequence[str]) -> str:
+    return f"{status}; " + (f"undone in this order: {listed(undone)}" if undone else "nothing undone")
 
 
 def _grouped(lines: Iterable[str]) -> str:

@@ -108,7 +108,7 @@ bank: Final = Family(
     definition=bank_transfer.name,
     key=bank_transfer.business_key,
     steps=STEPS,
-    columns=("debit", "ledger", "credit", "notice"),
+    columns=dict(zip(("debit", "ledger", "credit", "notice"), STEPS, strict=True)),
     commands=commands_of(bank_transfer),
     lines={
         DEBIT: Line("source", "held", "returned", tables.HOLDS, decimals=True),

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from coordinator.saga.definition import SagaDefinition
+from deploy.demo.seen import Seen, read_saga
 from deploy.demo.starting import Start, start_over_the_api
 from deploy.demo.watching import Watch
 
@@ -49,10 +50,11 @@ class Answer:
 
 @dataclass(frozen=True)
 class Parking:
-    """A saga that is suspended on the way: for which reason, and at which step."""
+    """A saga that is suspended on the way: for which reason, at which step, and which verb lets it go on."""
 
     reason: str
     step: str
+    verb: str = "retry"
 
 
 @dataclass(frozen=True)
@@ -151,12 +153,21 @@ class Stuck:
     differs: Mapping[str, Any] = field(default_factory=dict)
 
 
+def under_the_saga_id(_request: Request, saga_id: str) -> str:
+    """Participants that are sent commands record them under the saga's id."""
+    return saga_id
+
+
 @dataclass(frozen=True)
 class Family:
     """The stories of one saga definition, and all that playing and judging them takes.
 
-    `thing` is what one of its sagas is about, `usual` how many good ones there are. `commands` names the step of each
-    command that leaves an effect; `lines` has a line for each of those steps, in the order of the steps.
+    `thing` is what one of its sagas is about, `usual` how many good ones there are. `columns` are the steps that are
+    shown, by what they are called on the screen. `commands` names the step of each command that leaves an effect;
+    `lines` has a line for each of those steps, in the order of the steps.
+
+    What follows is for families whose sagas begin, are shown or are recorded in a way of their own: `recorded_under`
+    says under which saga id the participants know a request, and `read` understands what the API shows of a saga.
     """
 
     name: str
@@ -164,7 +175,7 @@ class Family:
     definition: str
     key: str
     steps: tuple[str, ...]
-    columns: tuple[str, ...]
+    columns: Mapping[str, str]
     commands: Mapping[str, str]
     lines: Mapping[str, Line]
     participants: tuple[str, ...]
@@ -172,6 +183,8 @@ class Family:
     stories: Callable[[int], tuple[Story, ...]]
     request: Callable[[Story, int], Request]
     start: Start = start_over_the_api
+    read: Callable[[Mapping[str, Any]], Seen] = read_saga
+    recorded_under: Callable[[Request, str], str] = under_the_saga_id
     watch: Callable[[str], Watch] | None = None
     stuck: Stuck | None = None
     topics: tuple[str, ...] = ()
@@ -180,6 +193,11 @@ class Family:
     def requests(self, story: Story) -> list[Request]:
         """Write a story's requests."""
         return [self.request(story, number) for number in range(1, story.requests + 1)]
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """The positions of the steps that are shown."""
+        return tuple(self.steps.index(step) for step in self.columns.values())
 
     def outcomes(self, expected: Expected) -> tuple[str, ...]:
         """List the outcomes that are expected, step by step."""

@@ -126,7 +126,7 @@ order: Final = Family(
     definition=order_fulfillment.name,
     key=order_fulfillment.business_key,
     steps=STEPS,
-    columns=("inventory", "payment", "shipping", "notification"),
+    columns=dict(zip(("inventory", "payment", "shipping", "notification"), STEPS, strict=True)),
     commands=commands_of(order_fulfillment),
     lines={
         RESERVE: Line("stock", "reserved", "released", tables.RESERVATIONS),

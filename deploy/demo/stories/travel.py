@@ -114,7 +114,7 @@ travel: Final = Family(
     definition=travel_booking.name,
     key=travel_booking.business_key,
     steps=STEPS,
-    columns=("hotel", "flight", "car", "approval", "payment", "mail"),
+    columns=dict(zip(("hotel", "flight", "car", "approval", "payment", "mail"), STEPS, strict=True)),
     commands=commands_of(travel_booking),
     lines={
         ROOM: Line("nights", "booked", "cancelled", tables.ROOMS),

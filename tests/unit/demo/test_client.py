@@ -56,7 +56,7 @@ async def test_a_saga_that_has_moved_on_is_looked_at_again(
     monkeypatch.setattr(_Handler, "status", status)
     async with Api(url) as api:
         for call in (
-            api.retry(SEEN, "it works again"),
+            api.act("retry", SEEN, "it works again"),
             api.complete(SEEN.id, "approve_trip", {}),
             api.fail(SEEN.id, "approve_trip", "too_dear"),
         ):

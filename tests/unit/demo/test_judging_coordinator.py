@@ -22,7 +22,7 @@ def ledger(**changes: object) -> Ledger:
         commands_dead=1,
         records_dead=0,
         dead_unpublished=0,
-        retries_audited=1,
+        verbs_audited=1,
     )
     return replace(good, **changes)  # type: ignore[arg-type]
 
@@ -45,7 +45,7 @@ def test_good_books_agree() -> None:
         ({"records_dead": 1}, "unreadable records that were set aside: 1"),
         ({"commands_dead": 0}, "dead-lettered commands: 0, not on the topic: 0"),
         ({"dead_unpublished": 1}, "dead-lettered commands: 1, not on the topic: 1"),
-        ({"retries_audited": 0}, "retries in the audit log: 0"),
+        ({"verbs_audited": 0}, "verbs in the audit log: 0"),
         ({"ends": {0: 31, 1: 5}}, "replies left unread in Kafka: 1"),
     ],
 )
