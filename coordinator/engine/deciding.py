@@ -248,14 +248,18 @@ class _Judge:
             self._refuse_start(arrival, winner[0])
             return Verdict.STALE, "business_key_taken"
         saga_id = new_saga_id(self._now_ms, self._d.chance)
-        moved = machine.begin(
-            arrival.definition,
-            saga_id,
-            now_ms=self._now_ms,
-            input_=arrival.input,
-            start_at_ms=arrival.start_at_ms,
-            held=self._held,
-        )
+        try:
+            moved = machine.begin(
+                arrival.definition,
+                saga_id,
+                now_ms=self._now_ms,
+                input_=arrival.input,
+                start_at_ms=arrival.start_at_ms,
+                held=self._held,
+            )
+        except Exception as error:
+            log.exception("start_failed", definition=arrival.definition.name, offset=arrival.offset)
+            return self._set_aside(arrival, "internal", repr(error)), "internal"
         active = ActiveSaga(
             moved.saga,
             arrival.definition,
