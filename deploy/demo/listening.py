@@ -9,8 +9,8 @@ from typing import Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from coordinator.kafka.topics import partition_counts
 from coordinator.saga.choreography import ChoreographyDefinition
+from deploy.demo.site import EVENTS_PARTITIONS
 from deploy.demo.starting import Stage
 
 LOOK_S: Final = 0.3
@@ -30,41 +30,43 @@ def audience(definition: ChoreographyDefinition, prefix: str) -> dict[str, set[s
     return groups
 
 
-def unheard(committed: Offsets, ends: Offsets) -> int:
-    """Count the records that a group has not read on the partitions that it reads; -1 is said where it never was."""
-    return sum(ends[place] - max(0, offset) for place, offset in committed.items())
+def heard_finding(committed: Mapping[str, Offsets], ends: Offsets) -> tuple[str, bool]:
+    """Say who has not heard everything that was said, by the offsets of each group; -1 is said where there is none."""
+    behind = {
+        group: sum(ends[place] - max(0, offset) for place, offset in offsets.items())
+        for group, offsets in committed.items()
+    }
+    deaf = [f"{group} has {count} left to read" for group, count in behind.items() if count]
+    return f"{sum(ends.values())} events were said: {'; '.join(deaf) or 'everybody has heard them'}", not deaf
 
 
-async def wait_until_heard(definition: ChoreographyDefinition, stage: Stage) -> None:
-    """Wait until nobody has anything left to hear, at most for a while; what came of it is judged.
+async def wait_until_heard(definition: ChoreographyDefinition, stage: Stage) -> tuple[str, bool]:
+    """Wait until nobody has anything left to hear, at most for a while; says how it was, and whether all is heard.
 
     Offsets are committed when the answers are published, so ends that are asked for afterwards have them in.
     """
     groups = audience(definition, stage.topic_prefix)
     admin = AIOKafkaAdminClient(bootstrap_servers=stage.bootstrap_servers)
     consumer = AIOKafkaConsumer(bootstrap_servers=stage.bootstrap_servers, enable_auto_commit=False)
-    await admin.start()
-    await consumer.start()
     try:
-        topics = sorted(set.union(*groups.values()))
-        counts = await partition_counts(stage.bootstrap_servers, topics)
-        places = [TopicPartition(topic, part) for topic, count in counts.items() for part in range(count)]
+        await admin.start()
+        await consumer.start()
         deadline = asyncio.get_running_loop().time() + HEARD_S
-        while asyncio.get_running_loop().time() < deadline:
-            committed = [
-                await _committed(admin, group, [place for place in places if place.topic in heard])
-                for group, heard in groups.items()
-            ]
-            ends = await consumer.end_offsets(places)
-            if not any(unheard(each, ends) for each in committed):
-                return
+        while True:
+            committed = {group: await _committed(admin, group, topics) for group, topics in groups.items()}
+            ends = await consumer.end_offsets({place for places in committed.values() for place in places})
+            late = asyncio.get_running_loop().time() > deadline
+            said, all_heard = heard_finding(committed, ends)
+            if all_heard or late:
+                return said, all_heard
             await asyncio.sleep(LOOK_S)
     finally:
         await consumer.stop()
         await admin.close()
 
 
-async def _committed(admin: AIOKafkaAdminClient, group: str, places: list[TopicPartition]) -> dict[TopicPartition, int]:
+async def _committed(admin: AIOKafkaAdminClient, group: str, topics: set[str]) -> dict[TopicPartition, int]:
     # Named one by one, since not every broker answers for all that there are.
+    places = [TopicPartition(topic, part) for topic in topics for part in range(EVENTS_PARTITIONS)]
     found = await admin.list_consumer_group_offsets(group, partitions=places)
     return {place: at.offset for place, at in found.items()}

@@ -91,13 +91,13 @@ class Play:
     async def run(self) -> Told:
         """Play the stories and judge what came of them; raises LocalStackError when a process dies."""
         if self._family.watch is None:
-            await self._perform()
-            return await self._judge([])
+            return await self._judge(await self._perform())
         async with self._family.watch(self._site.database_url) as watch:
-            await self._perform()
-            return await self._judge(await watch.findings())
+            settled = await self._perform()
+            return await self._judge([*settled, *await watch.findings()])
 
-    async def _perform(self) -> None:
+    async def _perform(self) -> list[tuple[str, bool]]:
+        """Play until nothing moves any more; answers what there is to say of the end."""
         await self._set_faults()
         sending = asyncio.create_task(self._send())
         try:
@@ -107,9 +107,9 @@ class Play:
             self._screen.close()
         for name in [*self._away]:  # nobody has asked for it, and the next stories may need it
             await self._bring_back(name)
-        if self._family.settle is not None:
-            await self._family.settle(self._stage)
+        settled = [] if self._family.settle is None else [await self._family.settle(self._stage)]
         await silence(self._site, self._connection, self._topic)
+        return settled
 
     # ------------------------------------------------------------ sending
 

@@ -142,9 +142,9 @@ def read_observed(saga: Mapping[str, Any]) -> Seen:
     )
 
 
-async def until_all_is_heard(stage: Stage) -> None:
+async def until_all_is_heard(stage: Stage) -> tuple[str, bool]:
     """Wait until participants and coordinator have read everything that was said."""
-    await wait_until_heard(order_choreography, stage)
+    return await wait_until_heard(order_choreography, stage)
 
 
 def under_the_business_key(request: Request, _saga_id: str) -> str:

@@ -179,7 +179,8 @@ class Family:
 
     What follows is for families whose sagas begin, are shown or are recorded in a way of their own: `recorded_under`
     says under which saga id the participants know a request, `read` understands what the API shows of a saga, and
-    `settle` waits for whoever else has something to say when all sagas have ended.
+    `settle` waits for whoever else has something to say when all sagas have ended: it answers a line about that, and
+    whether it is as it should be.
     """
 
     name: str
@@ -197,7 +198,7 @@ class Family:
     start: Start = start_over_the_api
     read: Callable[[Mapping[str, Any]], Seen] = read_saga
     recorded_under: Callable[[Request, str], str] = under_the_saga_id
-    settle: Callable[[Stage], Awaitable[None]] | None = None
+    settle: Callable[[Stage], Awaitable[tuple[str, bool]]] | None = None
     watch: Callable[[str], Watch] | None = None
     stuck: Stuck | None = None
     topics: tuple[str, ...] = ()

@@ -23,7 +23,7 @@ from deploy.demo.judging.sagas import (
     saga_problems,
     table_problems,
 )
-from deploy.demo.listening import audience, unheard
+from deploy.demo.listening import audience, heard_finding
 from deploy.demo.seen import Seen
 from deploy.demo.stories import choreography as told
 from deploy.demo.stories.choreography import choreography
@@ -177,13 +177,15 @@ def test_the_audience_is_who_reacts() -> None:
     assert watched == {f"saga.{topic}" for topic in choreography.topics}
 
 
-def test_what_nobody_has_read_is_not_over() -> None:
+def test_what_somebody_has_not_read_is_not_over() -> None:
     """A partition of which a group has committed nothing counts from its beginning; one that it does not read never."""
     shop, empty, other = (TopicPartition("saga.shop.events", part) for part in range(3))
     ends = {shop: 4, empty: 0, other: 7}
-    assert unheard({shop: -1, empty: -1}, ends) == 4
-    assert unheard({shop: 3, empty: -1}, ends) == 1
-    assert unheard({shop: 4, empty: -1}, ends) == 0
+    everybody = {"saga.inventory": {shop: 4, empty: -1}, "saga.coordinator": {shop: 4, empty: -1, other: 7}}
+    assert heard_finding(everybody, ends) == ("11 events were said: everybody has heard them", True)
+    for offset, left in ((-1, 4), (3, 1)):
+        deaf = everybody | {"saga.inventory": {shop: offset, empty: -1}}
+        assert heard_finding(deaf, ends) == (f"11 events were said: saga.inventory has {left} left to read", False)
 
 
 async def test_an_order_is_published_as_a_shop_does(monkeypatch: pytest.MonkeyPatch) -> None:
