@@ -16,7 +16,7 @@ from deploy.demo.ledger import ReplyTopic, read_ledger
 from deploy.demo.records import read_letters, read_records
 from deploy.demo.screen import TERMINAL, Progress, Screen
 from deploy.demo.seen import Seen
-from deploy.demo.site import Site
+from deploy.demo.site import Site, wait_until_ready
 from deploy.demo.starting import Stage
 from deploy.demo.stories.model import Family, Request
 from deploy.demo.totals import Connection, total_problems
@@ -85,17 +85,19 @@ class Play:
         }
         self._sagas: dict[str, tuple[str, str]] = {}
         self._progress = Progress(chapter.requests)
+        self._sent = 0
+        self._away: set[str] = set()
 
     async def run(self) -> Told:
         """Play the stories and judge what came of them; raises LocalStackError when a process dies."""
         if self._family.watch is None:
-            await self._perform()
-            return await self._judge([])
+            return await self._judge(await self._perform())
         async with self._family.watch(self._site.database_url) as watch:
-            await self._perform()
-            return await self._judge(await watch.findings())
+            settled = await self._perform()
+            return await self._judge([*settled, *await watch.findings()])
 
-    async def _perform(self) -> None:
+    async def _perform(self) -> list[tuple[str, bool]]:
+        """Play until nothing moves any more; answers what there is to say of the end."""
         await self._set_faults()
         sending = asyncio.create_task(self._send())
         try:
@@ -103,7 +105,11 @@ class Play:
         finally:
             sending.cancel()
             self._screen.close()
+        for name in [*self._away]:  # nobody has asked for it, and the next stories may need it
+            await self._bring_back(name)
+        settled = [] if self._family.settle is None else [await self._family.settle(self._stage)]
         await silence(self._site, self._connection, self._topic)
+        return settled
 
     # ------------------------------------------------------------ sending
 
@@ -128,7 +134,7 @@ class Play:
     async def _send(self) -> None:
         """Send what takes longest first, then some at once, then the rest one by one."""
         many = [request for story in self._stories if story.requests > 1 for request in self._requests[story.name]]
-        specials = [special.request for special in self._specials.values()]
+        specials = [special.request for special in self._specials.values() if special.request.story.away is None]
         for request in sorted(specials, key=lambda request: not request.story.switches):
             await self._start([request])
         at_once = round(len(many) * BULK_SHARE)
@@ -138,9 +144,23 @@ class Play:
         for request in many[at_once:]:
             await self._start([request])
             await asyncio.sleep(PACE_S)
+        for special in self._specials.values():
+            if special.request.story.away is not None:
+                await self._start_without(special.request.story.away, special.request)
+
+    async def _start_without(self, name: str, request: Request) -> None:
+        """Send a request while a participant is away: when nobody else needs it any more."""
+        while not self._progress.have_ended(self._sent):  # noqa: ASYNC110 - the watcher asks the API now and then
+            await asyncio.sleep(LOOK_S)
+        self._away.add(name)
+        await asyncio.to_thread(self._site.stop_participant, name)
+        self._progress.note(f"{request.story.name}: the process of {name} is stopped")
+        await self._start([request])
 
     async def _start(self, requests: Sequence[Request]) -> None:
-        await self._family.start(self._stage, self._family.definition, [request.input for request in requests])
+        wanted = [request.input for request in requests for _ in range(request.story.copies)]
+        await self._family.start(self._stage, self._family.definition, wanted)
+        self._sent += len(requests)
 
     # ------------------------------------------------------------ watching
 
@@ -188,9 +208,7 @@ class Play:
             self._screen.show(self._progress)
             if story.expected.parked:
                 await self._repair(special)
-                note(f"{story.name}: the fault is switched off")
-        if story.expected.parked:
-            verb = story.expected.parked.verb
+        if story.expected.parked and (verb := story.expected.parked.verb):
             with contextlib.suppress(Moved):  # then the next look shows how it stands now
                 await self._stage.api.act(verb, seen, REASON)
                 note(f"{story.name}: POST /v1/sagas/{seen.id}/{verb}")
@@ -223,6 +241,16 @@ class Play:
     async def _repair(self, special: _Special) -> None:
         for participant, number in special.faults:
             await self._connection.execute(f'delete from "{participant}".faults where id = $1', number)  # noqa: S608
+        if special.faults:
+            self._progress.note(f"{special.request.story.name}: the fault is switched off")
+        if special.request.story.away is not None:
+            await self._bring_back(special.request.story.away)
+            self._progress.note(f"{special.request.story.name}: {special.request.story.away} is back")
+
+    async def _bring_back(self, name: str) -> None:
+        self._away.discard(name)
+        # A child dies with the thread that has started it, so another one may only wait.
+        await asyncio.to_thread(wait_until_ready, self._site.start_participant(name))
 
     # ------------------------------------------------------------ judging
 

@@ -68,7 +68,11 @@ class Progress:
     @property
     def has_ended(self) -> bool:
         """Whether every saga has ended."""
-        return len(self.statuses) == self.requests and TERMINAL.issuperset(self.statuses.values())
+        return self.have_ended(self.requests)
+
+    def have_ended(self, requests: int) -> bool:
+        """Whether so many sagas are known, and all of them have ended."""
+        return len(self.statuses) == requests and TERMINAL.issuperset(self.statuses.values())
 
     def note(self, line: str) -> None:
         """Remember something that a watcher should hear of."""

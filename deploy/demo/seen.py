@@ -12,7 +12,11 @@ UNDONE: Final = "CompensationCompleted"  # and for an undo that was acknowledged
 
 @dataclass(frozen=True)
 class Seen:
-    """One saga; `answered` and `undone` are its steps in the order in which they were done, and undos acknowledged."""
+    """One saga; `answered` and `undone` are its steps in the order in which they were done, and undos acknowledged.
+
+    `timeline` is what the log of an observed saga tells, duplicates left out: events by their types, and what else
+    happened to it.
+    """
 
     id: str
     status: str
@@ -24,6 +28,7 @@ class Seen:
     answered: tuple[str, ...] = ()
     undone: tuple[str, ...] = ()
     open_incidents: tuple[str, ...] = ()
+    timeline: tuple[str, ...] = ()
 
 
 def read_saga(saga: Mapping[str, Any]) -> Seen:

@@ -92,7 +92,7 @@ class Site:
         migrate, topics = (self._start(verb, "-m", "coordinator", verb) for verb in ("migrate", "topics"))
         # Participants wait for their topics by themselves, so they can use the time.
         for name in self.participants:
-            self._children.append(self._start(name, "-m", f"participants.{name}"))
+            self.start_participant(name)
         say(f"starting a process for each of {', '.join(self.participants)}")
         _finish(migrate)
         say("the coordinator's tables are there")
@@ -101,10 +101,22 @@ class Site:
         coordinator = self._start("coordinator", "-m", "coordinator", "serve", "--role", "all")
         self._children.append(coordinator)
         for child in self._children[:-1]:
-            child.wait_for_line(r"(?m)^ready$", timeout_s=READY_S)
+            wait_until_ready(child)
             say(f"{child.name}: ready")
         coordinator.wait_until(http_ok(f"{self.api_url}/readyz"), timeout_s=READY_S, what="ready")
         say(f"coordinator: {self.api_url}")
+
+    def start_participant(self, name: str) -> Child:
+        """Start a participant's process, which has to live from now on; `wait_until_ready` waits for it."""
+        child = self._start(name, "-m", f"participants.{name}")
+        self._children.append(child)
+        return child
+
+    def stop_participant(self, name: str) -> None:
+        """End a participant's process, which nobody misses from now on."""
+        [child] = [child for child in self._children if child.name == name]
+        self._children.remove(child)
+        child.stop()
 
     def check_alive(self) -> None:
         """Raise LocalStackError when a process has ended by itself."""
@@ -124,6 +136,11 @@ class Site:
 
     def _start(self, name: str, *arguments: str) -> Child:
         return self.stack.processes.python(name, *arguments, environment=self.environment)
+
+
+def wait_until_ready(child: Child) -> None:
+    """Wait until a participant's process has its tables and its part of the topics; raises LocalStackError."""
+    child.wait_for_line(r"(?m)^ready$", timeout_s=READY_S)
 
 
 def usual_port() -> int | None:

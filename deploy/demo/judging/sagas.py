@@ -9,7 +9,7 @@ from typing import Final
 from deploy.demo.seen import Seen
 from deploy.demo.stories.model import DONE, Books, Family, Request, Story, expected_books
 
-HELPED: Final = {"retry": "retried", "replay": "replayed"}
+HELPED: Final = {"retry": "retried", "replay": "replayed", None: "went on by itself"}
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,8 @@ def saga_problems(family: Family, case: Case) -> list[str]:
         for other in others
         if not _in_order(seen.answered, other, step)
     ]
+    if sorted(seen.timeline) != sorted(expected.timeline):
+        problems.append(f"the log tells of {listed(seen.timeline)}, not of {listed(expected.timeline)}")
     if sorted(case.letters) != sorted(expected.letters):
         problems.append(f"dead letters are of {listed(case.letters)}, not of {listed(expected.letters)}")
     if seen.open_incidents:

@@ -16,12 +16,16 @@ from aiokafka import AIOKafkaProducer
 
 from coordinator.wire.cloudevents import message_headers
 from deploy.demo.definitions import order_choreography
+from deploy.demo.listening import wait_until_heard
 from deploy.demo.seen import Seen, read_saga
 from deploy.demo.starting import Stage
 from deploy.demo.stories import order as orders
-from deploy.demo.stories.model import DONE, SKIPPED, Expected, Family, Parking, Request, Story, Switch
+from deploy.demo.stories.model import DONE, REFUSED, SKIPPED, Expected, Family, Parking, Request, Story, Switch
 
 SHOP: Final = "shop"
+COPIES: Final = 3  # of the first event, in the story of the event that is said again
+NOTICED, REPLAYED = ("DeadlinePassed",), ("ReplayRequested", "EventReplayed")  # the log's words for a missed event
+OBSERVED, DUPLICATE = "EventObserved", "duplicate"  # the log's words for an event, and for one that came again
 STEPS: Final = tuple(event.type for event in order_choreography.events)
 CREATED, RESERVED, PAID, SHIPPED, FULFILLED = (
     *("OrderCreated", "InventoryReserved", "PaymentProcessed", "ShipmentCreated", "OrderFulfilled"),
@@ -31,15 +35,19 @@ REFUNDED, RELEASED, FAILED = "PaymentRefunded", "InventoryReleased", "OrderFaile
 
 _EFFECT: Final = dict(zip(orders.STEPS, (RESERVED, PAID, SHIPPED, FULFILLED), strict=True))
 _UNDOES: Final = {REFUNDED: PAID, RELEASED: RESERVED}  # in the order of the undoing
+_REFUSES: Final = {REJECTED: RESERVED, NOT_PAID: PAID, NOT_SHIPPED: SHIPPED}
 
 
 def _expected(
-    status: str, seen: Sequence[str], undone: tuple[str, ...] = (), parked: Parking | None = None
+    status: str, seen: Sequence[str], undone: tuple[str, ...] = (), parked: Parking | None = None, copies: int = 1
 ) -> Expected:
     outcomes = {step: DONE if step in seen else SKIPPED for step in STEPS}
-    return Expected(status, outcomes, undone, parked=parked)
+    outcomes |= {step: REFUSED for event, step in _REFUSES.items() if event in seen}
+    timeline = (*seen, *(NOTICED if parked else ()), *(REPLAYED if parked and parked.verb else ()))
+    return Expected(status, outcomes, undone, attempts=dict.fromkeys(seen, copies), parked=parked, timeline=timeline)
 
 
+_UNSERVED: Final = (CREATED, RESERVED, PAID, NOT_SHIPPED, REFUNDED, RELEASED, FAILED)
 _GOOD: Final = (CREATED, RESERVED, PAID, SHIPPED, FULFILLED)
 
 
@@ -62,14 +70,33 @@ def choreography_stories(good: int) -> tuple[Story, ...]:
         Story(
             "too far away",
             "shipping says so, payment hears it and refunds, inventory hears that and releases",
-            _expected("failed", (CREATED, RESERVED, PAID, NOT_SHIPPED, REFUNDED, RELEASED, FAILED), (PAID, RESERVED)),
+            _expected("failed", _UNSERVED, (PAID, RESERVED)),
             differs={"address": orders.ADDRESS_NOT_SERVED},
+        ),
+        Story(
+            "refund tried again",
+            "the refund fails twice; since nobody repeats an event, payment itself tries again",
+            _expected("failed", _UNSERVED, (PAID, RESERVED)),
+            differs={"address": orders.ADDRESS_NOT_SERVED},
+            switches=(Switch("payment", "fail_undo", "RefundPayment", times=2),),
+        ),
+        Story(
+            "said three times",
+            "everybody says again what was said, the log notes the duplicates, and every effect happens once",
+            _expected("completed", _GOOD, copies=COPIES),
+            copies=COPIES,
         ),
         Story(
             "event missed",
             "payment missed an event: the silence is noticed, and a replay of the last good event finishes the saga",
             _expected("completed", _GOOD, parked=Parking("next_event_overdue", PAID, "replay")),
             switches=(Switch("payment", "drop", "ProcessPayment", times=1),),
+        ),
+        Story(
+            "payment away",
+            "nobody is there to hear it: the silence is noticed; payment comes back, hears it, and the saga goes on",
+            _expected("completed", _GOOD, parked=Parking("next_event_overdue", PAID, None)),
+            away="payment",
         ),
     )
 
@@ -95,10 +122,29 @@ async def publish_orders(stage: Stage, _definition: str, wanted: Sequence[Mappin
 
 
 def read_observed(saga: Mapping[str, Any]) -> Seen:
-    """Read what the API shows of an observed saga; what was undone is told by the events that were seen."""
+    """Read what the API shows of an observed saga; what was refused and undone is told by the events that were seen."""
     seen = read_saga(saga)
-    told = {step for step, outcome in zip(STEPS, seen.outcomes, strict=True) if outcome == DONE}
-    return replace(seen, undone=tuple(step for event, step in _UNDOES.items() if event in told))
+    outcomes = dict(zip(STEPS, seen.outcomes, strict=True))
+    told = {step for step, outcome in outcomes.items() if outcome == DONE}
+    undone = tuple(step for event, step in _UNDOES.items() if event in told)
+    refused = {step for event, step in _REFUSES.items() if event in told and outcomes[step] == SKIPPED}
+    timeline = tuple(
+        entry["step_name"] if entry["event"] == OBSERVED else entry["event"]
+        for entry in saga["log"]
+        if entry["data"].get("verdict") != DUPLICATE
+    )
+    return replace(
+        seen,
+        outcomes=tuple(REFUSED if step in refused else outcome for step, outcome in outcomes.items()),
+        undos=tuple("compensated" if step in undone else "none" for step in STEPS),
+        undone=undone,
+        timeline=timeline,
+    )
+
+
+async def until_all_is_heard(stage: Stage) -> tuple[str, bool]:
+    """Wait until participants and coordinator have read everything that was said."""
+    return await wait_until_heard(order_choreography, stage)
 
 
 def under_the_business_key(request: Request, _saga_id: str) -> str:
@@ -117,9 +163,6 @@ choreography: Final = Family(
         "payment": PAID,
         "shipping": SHIPPED,
         "notification": FULFILLED,
-        "refund": REFUNDED,
-        "release": RELEASED,
-        "end": FAILED,
     },
     commands={command: _EFFECT[step] for command, step in orders.order.commands.items()},
     lines={_EFFECT[step]: line for step, line in orders.order.lines.items()},
@@ -130,6 +173,7 @@ choreography: Final = Family(
     start=publish_orders,
     read=read_observed,
     recorded_under=under_the_business_key,
+    settle=until_all_is_heard,
     topics=tuple(f"{source}.events" for source in (SHOP, *orders.order.participants)),
     settings={"SAGA_CHOREOGRAPHIES": "deploy.demo.definitions:choreographies"},
 )

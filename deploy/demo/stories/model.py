@@ -7,13 +7,13 @@ such a saga. Everything here is data; how it is played and judged knows no famil
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from coordinator.saga.definition import SagaDefinition
 from deploy.demo.seen import Seen, read_saga
-from deploy.demo.starting import Start, start_over_the_api
+from deploy.demo.starting import Stage, Start, start_over_the_api
 from deploy.demo.watching import Watch
 
 DONE: Final = "completed"
@@ -50,11 +50,14 @@ class Answer:
 
 @dataclass(frozen=True)
 class Parking:
-    """A saga that is suspended on the way: for which reason, at which step, and which verb lets it go on."""
+    """A saga that is suspended on the way: for which reason, at which step, and which verb lets it go on.
+
+    With None it goes on by itself when what was broken works again.
+    """
 
     reason: str
     step: str
-    verb: str = "retry"
+    verb: str | None = "retry"
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,7 @@ class Expected:
     Steps without an outcome are waiting. `attempts` and `undo_attempts` are how often a step's command must have been
     sent, at least. `overtaken` maps a step to those that were asked at the same time and answered before it. `letters`
     are the steps that were dead-lettered. A `parked` saga was suspended with an incident, and somebody let it go on.
+    `timeline` is what the log of an observed saga must tell, and nothing else, in whatever order it was read.
     """
 
     status: str
@@ -74,11 +78,16 @@ class Expected:
     overtaken: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     letters: tuple[str, ...] = ()
     parked: Parking | None = None
+    timeline: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Story:
-    """One thing that can happen; `differs` is what its requests have that good ones have not."""
+    """One thing that can happen; `differs` is what its requests have that good ones have not.
+
+    `copies` is how often each of them is sent. `away` is a participant whose process is stopped before: such a story
+    has one request, is told after the others, and must expect to be suspended.
+    """
 
     name: str
     told: str
@@ -87,6 +96,8 @@ class Story:
     differs: Mapping[str, Any] = field(default_factory=dict)
     switches: tuple[Switch, ...] = ()
     answer: Answer | None = None
+    copies: int = 1
+    away: str | None = None
 
     @property
     def word(self) -> str:
@@ -167,7 +178,9 @@ class Family:
     `lines` has a line for each of those steps, in the order of the steps.
 
     What follows is for families whose sagas begin, are shown or are recorded in a way of their own: `recorded_under`
-    says under which saga id the participants know a request, and `read` understands what the API shows of a saga.
+    says under which saga id the participants know a request, `read` understands what the API shows of a saga, and
+    `settle` waits for whoever else has something to say when all sagas have ended: it answers a line about that, and
+    whether it is as it should be.
     """
 
     name: str
@@ -185,6 +198,7 @@ class Family:
     start: Start = start_over_the_api
     read: Callable[[Mapping[str, Any]], Seen] = read_saga
     recorded_under: Callable[[Request, str], str] = under_the_saga_id
+    settle: Callable[[Stage], Awaitable[tuple[str, bool]]] | None = None
     watch: Callable[[str], Watch] | None = None
     stuck: Stuck | None = None
     topics: tuple[str, ...] = ()

@@ -46,6 +46,7 @@ def ideal(family: Family, request: Request) -> Case:
         undo_attempts=tuple(expected.undo_attempts.get(step, int(step in expected.undone)) for step in family.steps),
         answered=tuple(sorted(answered, key=lambda step: step in overtaken)),
         undone=expected.undone,
+        timeline=expected.timeline,
     )
     parked = Moment((expected.parked.reason,), parked_books(family, request)) if expected.parked else None
     asked = Moment((), asked_books(family, request)) if request.story.answer else None

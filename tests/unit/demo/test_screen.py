@@ -86,3 +86,5 @@ def test_the_end_is_known_when_every_order_has_ended() -> None:
     assert Progress(2, {"a": "failed", "b": "completed"}).has_ended
     assert not Progress(2, {"a": "failed", "b": "suspended"}).has_ended
     assert not Progress(2, {"a": "failed"}).has_ended
+    assert Progress(2, {"a": "failed"}).have_ended(1)
+    assert not Progress(2, {"a": "suspended"}).have_ended(1)

@@ -13,6 +13,7 @@ from deploy.demo import site
 from deploy.demo.families import FAMILIES
 from deploy.demo.site import Site
 from deploy.demo.stories.bank import bank
+from deploy.local.choice import LocalStackError
 from deploy.local.processes import free_port
 
 STACK: Any = SimpleNamespace(
@@ -54,3 +55,25 @@ def test_a_family_may_need_topics_and_settings_of_its_own() -> None:
     other = replace(bank, topics=("shop.events",), settings={"SAGA_OTHER": "yes"})
     assert Site(STACK, [other]).topics["saga.shop.events"] == site.EVENTS_PARTITIONS
     assert Site(STACK, [other]).environment["SAGA_OTHER"] == "yes"
+
+
+def test_a_participant_that_was_sent_away_is_not_missed() -> None:
+    """Its process may end; one that ends without having been asked to is still an error, and so is its second one."""
+    ended: list[str] = []
+
+    def python(name: str, *_: str, environment: dict[str, str]) -> SimpleNamespace:
+        assert environment["SAGA_TOPIC_PREFIX"] == "saga."
+        return SimpleNamespace(name=name, exit_code=None, stop=lambda: ended.append(name), log="log", output=str)
+
+    stack: Any = SimpleNamespace(**vars(STACK), processes=SimpleNamespace(python=python))
+    place = Site(stack, [bank])
+    for name in place.participants:
+        place.start_participant(name)
+    place.stop_participant("ledger")
+    place.check_alive()
+    assert ended == ["ledger"]
+    again: Any = place.start_participant("ledger")
+    place.check_alive()
+    again.exit_code = 1
+    with pytest.raises(LocalStackError, match="ledger ended with 1"):
+        place.check_alive()
