@@ -146,9 +146,9 @@ class Verbs:
     async def preview(self, saga_id: str, verb: Verb) -> Preview:
         """Say what a verb would do now; raises NotFound, VerbRefused, Unavailable."""
         row, active = await self._look(saga_id)
-        verb = _checked(active, verb)
         now_ms = self._now.now_ms()
         decision = self._decide(row, active, verb, now_ms, self._chance.roll())
+        _check_result(active, verb)
         return self._described(active, NAMES[type(verb)], decision, now_ms)
 
     async def answer(self, saga_id: str, answer: ExternalCompleted | ExternalFailed) -> SagaSummary:
@@ -198,13 +198,11 @@ class Verbs:
 
     async def _act_once(self, saga_id: str, expected_version: int, verb: Verb, action: str) -> None:
         row, active = await self._look(saga_id)
-        if row.version != expected_version:
-            # What is not possible now is not possible at any version.
-            self._decide(row, active, verb, self._now.now_ms(), 0.0)
-            raise VerbStale(expected_version, _members(row))
-        verb = _checked(active, verb)
         now_ms, roll = self._now.now_ms(), self._chance.roll()
-        decision = self._decide(row, active, verb, now_ms, roll)
+        decision = self._decide(row, active, verb, now_ms, roll)  # what is not possible is so at any version
+        if row.version != expected_version:
+            raise VerbStale(expected_version, _members(row))
+        _check_result(active, verb)
         draft = Draft(self._commands)
         draft.move(active, active.saga, _event(verb), decision, now_ms, roll)
         draft.batch.audit(verb.actor, action, saga_id, verb.reason, row.version, decision.saga.version)
@@ -281,14 +279,14 @@ class _Carried(msgspec.Struct):
     payload: msgspec.Raw
 
 
-def _checked(active: ActiveSaga, verb: Verb) -> Verb:
-    """Check the result that an operator states against the step's model."""
+def _check_result(active: ActiveSaga, verb: Verb) -> None:
+    """Check the result that an operator states against the step's model; raises InvalidInput."""
     if not isinstance(verb, ResolveRequested) or verb.resolution is not Resolution.COMPLETED:
-        return verb
+        return
     result = EMPTY_RESULT if verb.result is None else verb.result
     problem = result_problem(active.definition, verb.step_name, bytes(result))
     if problem is None:
-        return verb
+        return
     pointer, _, sentence = problem.partition(": ")
     raise InvalidInput(sentence, f"/{pointer.rstrip('/')}")
 

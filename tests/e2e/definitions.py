@@ -57,3 +57,5 @@ definitions = (
     variant(BRISK, {"process_payment": BRISK_S}),
     *(variant(hasty(step), {step: HASTY_S}) for step in STEPS),
 )
+
+shipped = (order_fulfillment,)  # without those above

@@ -161,6 +161,9 @@ def test_the_openapi_document_describes_every_route_and_refers_to_nothing_missin
     assert routes == {
         ("get", "/v1/definitions"),
         ("get", "/v1/participants"),
+        ("post", "/v1/sagas/{saga_id}/replay"),
+        ("post", "/v1/sagas/{saga_id}/steps/{step}/complete"),
+        ("post", "/v1/sagas/{saga_id}/steps/{step}/fail"),
         ("get", "/v1/sagas"),
         ("post", "/v1/sagas"),
         ("post", "/v1/sagas/bulk"),

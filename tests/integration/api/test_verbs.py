@@ -108,13 +108,13 @@ async def test_a_preview_lists_commands_with_what_they_carry(office: Office) -> 
 
 
 async def test_an_abandoned_saga_says_what_remains(office: Office) -> None:
-    """The preview of abandon names the steps whose effects stay."""
+    """The preview of abandon names the steps whose effects stay, or may."""
     saga_id, version = await suspended(office)
     stated = events.ResolveRequested(*WHO, "debit_source", events.Resolution.COMPLETED, RESULT)
     pending = await office.service.act(saga_id, version, stated)
     preview = await office.service.preview(saga_id, events.AbandonRequested(*WHO))
     assert (preview.next_status, preview.commands) == ("abandoned", [])
-    assert preview.stays_done == ["debit_source"]
+    assert preview.stays_done == ["debit_source", "record_transfer"]
     assert preview.version == pending.version
 
 

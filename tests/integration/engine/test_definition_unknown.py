@@ -42,7 +42,7 @@ async def test_a_reply_waits_for_its_definition(world: World) -> None:
     targets = [Target(row["id"], row["part"]) for row in rows]
     assert await first.stop() == 0
 
-    lacking = await world.launched("lacking", "engine", SAGA_DEFINITIONS="sagas:definitions", **SOON)
+    lacking = await world.launched("lacking", "engine", SAGA_DEFINITIONS="tests.e2e.definitions:shipped", **SOON)
     producer = await world.producer()
     long = {"reservation_id": "r-1", "note": "x" * 100_000}
     for number, target in enumerate(targets):
