@@ -34,11 +34,12 @@ RESULTS: dict[str, dict[str, object]] = {
     "inventory": {"reservation_id": "reservation-0123456789"},
     "payment": {"payment_id": "payment-0123456789", "amount_cents": 12_999},
     "shipping": {"shipment_id": "shipment-0123456789"},
-    "notification": {"notice_id": "notice-0123456789", "mail_id": "mail-0123456789"},
+    "notification": {"notice_id": "notice-0123456789"},
     "hotel": {"room_booking_id": "room-0123456789", "price_cents": 36_000},
     "flight": {"ticket_id": "ticket-0123456789", "price_cents": 36_000},
     "car": {"rental_id": "rental-0123456789", "price_cents": 14_000},
 }
+ITINERARY = {"mail_id": "mail-0123456789"}
 LAST_STEP = "send_confirmation"
 FAILING = b'"order_id":"fail-'
 REFUSAL = StepError("mailbox_unknown", "The mailbox does not exist.", retryable=False)
@@ -139,7 +140,8 @@ def _reply(participant: str, value: bytes, now_ms: int) -> tuple[bytes, Sequence
     elif command.step_name == LAST_STEP and FAILING in value:
         reply = StepFailed(*echo, REFUSAL)
     else:
-        reply = StepCompleted(*echo, RESULTS[participant])
+        result = ITINERARY if command.step_name == "send_itinerary" else RESULTS[participant]
+        reply = StepCompleted(*echo, result)
     identity = f"{command.command_id}#reply"
     return encode(reply), reply_headers(reply.ce_type, identity, participant, command.saga_id, now_ms)
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from coordinator.saga.definition import Fields, Kind, Retry, SagaDefinition, Step, external, hours, minutes, parallel
 from coordinator.saga.payloads import Results
@@ -21,17 +21,12 @@ from coordinator.saga.payloads import Results
 APPROVAL_ABOVE_CENTS = 200_000
 
 
-def _is_in_the_calendar(day: str) -> str:
-    date.fromisoformat(day)
-    return day
-
-
 Name = Annotated[str, Field(min_length=1, max_length=128)]
 Line = Annotated[str, Field(min_length=1, max_length=256)]
 Email = Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$", max_length=254)]
 Cents = Annotated[int, Field(ge=0, le=10**12)]
 Currency = Annotated[str, Field(pattern="^[A-Z]{3}$")]
-Day = Annotated[str, Field(pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}$"), AfterValidator(_is_in_the_calendar)]
+Day = Annotated[date, Field(examples=["2031-05-02"])]
 Days = Annotated[int, Field(ge=1, le=30)]
 Seats = Annotated[int, Field(ge=1, le=9)]
 

@@ -10,6 +10,7 @@ Nothing is worked out a second time: a model's own validator may say another thi
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from coordinator.saga.model import StepState
 
 PAYLOAD_BYTES_MAX = 64 * 1024  # as large as an input may be: a compensation carries it beside the result
+
+INPUTS_KEPT = 4096  # a saga asks for its input again a few steps later; about 2 KB each
 
 _OBJECT = msgspec.json.Decoder(dict[str, Any])
 
@@ -74,15 +77,12 @@ class Material:
     def __init__(self, definition: SagaDefinition, input_: bytes, steps: tuple[StepState, ...]) -> None:
         self._model = definition.input
         self._raw = input_
-        self._input: Any = None
         self.results = Results(definition, steps)
 
     @property
     def input(self) -> Any:
         """The saga's input as its model."""
-        if self._input is None:
-            self._input = _read(self._model, self._raw, paths.INPUT)
-        return self._input
+        return _read_input(self._model, self._raw)
 
 
 def wants(step: Step, material: Material) -> bool:
@@ -96,8 +96,10 @@ def payload_of(step: Step, material: Material) -> bytes | None:
     """Work out what an action carries (JSON text), None where that is the saga's input; raises LacksField, Broken."""
     if step.payload is None:
         return None
-    made = _call(step.payload, step, "payload", material) if step.paths is None else _follow(step.paths, material)
-    raw = _written(made, step)
+    if step.paths is None:
+        raw = _written(_call(step.payload, step, "payload", material), step)
+    else:
+        raw = to_json(_follow(step.paths, material), by_alias=False)  # parts of what strict readers have let in
     if len(raw) > PAYLOAD_BYTES_MAX:
         raise Broken(f"payload of {step.name}: {len(raw)} bytes as JSON; the limit is {PAYLOAD_BYTES_MAX}")
     return raw
@@ -139,6 +141,11 @@ def _found(material: Material, origin: str, fields: tuple[str, ...]) -> Any:
         except AttributeError:
             raise LacksField(f"{'.'.join((origin, *fields))}: {name} is missing") from None
     return found
+
+
+@lru_cache(maxsize=INPUTS_KEPT)
+def _read_input(model: type[BaseModel], raw: bytes) -> Any:
+    return _read(model, raw, paths.INPUT)
 
 
 def _read(model: type[BaseModel] | None, raw: bytes, name: str) -> Any:
