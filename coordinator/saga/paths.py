@@ -7,6 +7,7 @@ the models promise that something is there.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from operator import attrgetter
 from types import UnionType
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 
@@ -36,19 +37,19 @@ def walk(paths: Mapping[str, Any], field: str = "") -> Iterator[tuple[str, str]]
             yield whole, path
 
 
-Compiled = tuple[tuple[str, str, Any], ...]
+Compiled = tuple[tuple[str, str, Any, str], ...]
 
 
 def compiled(paths: Mapping[str, Any]) -> Compiled:
-    """Payload paths taken apart: (field, origin, names of fields), or (field, "", Compiled) for a nested object."""
+    """Payload paths taken apart: (field, origin, how to get it, path), or (field, "", Compiled, "") for an object."""
     return tuple(_part(name, path) for name, path in paths.items())
 
 
-def _part(name: str, path: Any) -> tuple[str, str, Any]:
+def _part(name: str, path: Any) -> tuple[str, str, Any, str]:
     if isinstance(path, Mapping):
-        return name, "", compiled(path)
-    origin, *fields = path.split(".")
-    return name, origin, tuple(fields)
+        return name, "", compiled(path), ""
+    origin, _, fields = path.partition(".")
+    return name, origin, attrgetter(fields), path
 
 
 def problems(definition: SagaDefinition) -> list[str]:

@@ -128,19 +128,21 @@ def _call(function: Any, step: Step, what: str, material: Material) -> Any:
 
 
 def _follow(parts: paths.Compiled, material: Material) -> dict[str, Any]:
-    return {
-        name: _found(material, origin, below) if origin else _follow(below, material) for name, origin, below in parts
-    }
-
-
-def _found(material: Material, origin: str, fields: tuple[str, ...]) -> Any:
-    found = material.input if origin == paths.INPUT else material.results[origin]
-    for name in fields:
+    made: dict[str, Any] = {}
+    given: Any = None
+    for name, origin, get, path in parts:
+        if not origin:
+            made[name] = _follow(get, material)
+            continue
+        if origin == paths.INPUT:
+            source = given = given or material.input
+        else:
+            source = material.results[origin]
         try:
-            found = getattr(found, name)
-        except AttributeError:
-            raise LacksField(f"{'.'.join((origin, *fields))}: {name} is missing") from None
-    return found
+            made[name] = get(source)
+        except AttributeError as error:
+            raise LacksField(f"{path}: {error.name} is missing") from None
+    return made
 
 
 @lru_cache(maxsize=INPUTS_KEPT)
