@@ -8,7 +8,7 @@ import pytest
 
 from coordinator.engine.registry import Registry, VersionHeld
 from coordinator.errors import DefinitionError, InvalidInput
-from coordinator.saga.definition import seconds
+from coordinator.saga.definition import Retry, seconds
 from sagas.order_fulfillment import order_fulfillment as first
 
 NAME = first.name
@@ -22,6 +22,15 @@ def test_new_sagas_begin_on_the_newest_version() -> None:
     registry = Registry((second, first))
     assert registry.choose(NAME, None) is second
     assert registry.choose(NAME, 1) is first
+
+
+def test_the_settings_say_how_commands_are_recovered_where_the_definition_does_not() -> None:
+    """What the settings fill in is no content: another setting is not a changed definition."""
+    own = replace(second, recovery=Retry(attempts=1))
+    registry = Registry((first, own), Retry(attempts=2))
+    assert registry.choose(NAME, 1).redrives.attempts == 2
+    assert registry.choose(NAME, 2).redrives.attempts == 1
+    assert registry.contents == Registry((first, own)).contents
 
 
 def test_a_version_that_is_held_back_starts_nothing() -> None:
