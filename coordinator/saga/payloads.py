@@ -108,12 +108,25 @@ def payload_of(step: Step, material: Material) -> bytes | None:
 def _written(made: Any, step: Step) -> bytes:
     try:
         raw = to_json(made, by_alias=False, inf_nan_mode="constants")  # models may stand at any depth
-        _OBJECT.decode(raw)  # NaN is written, but it is no JSON and cannot be read
+        plain = _OBJECT.decode(raw)  # NaN is written, but it is no JSON and cannot be read
     except msgspec.ValidationError:
         raise Broken(f"payload of {step.name}: an object is wanted, not {type(made).__name__}") from None
     except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
         raise Broken(f"payload of {step.name}: {error}") from error
+    if not _is_readable(plain):
+        raise Broken(f"payload of {step.name}: an integer beyond 64 bits, or a U+0000, which no strict reader takes")
     return raw
+
+
+def _is_readable(plain: Any) -> bool:
+    """Whether participants' strict readers take it (the wire contract's JSON)."""
+    if isinstance(plain, dict):
+        return all(map(_is_readable, plain)) and all(map(_is_readable, plain.values()))
+    if isinstance(plain, list):
+        return all(map(_is_readable, plain))
+    if isinstance(plain, str):
+        return "\0" not in plain
+    return type(plain) is not int or -(2**63) <= plain < 2**63
 
 
 def _call(function: Any, step: Step, what: str, material: Material) -> Any:

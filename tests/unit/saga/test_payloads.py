@@ -185,7 +185,9 @@ def test_a_broken_function_is_told_from_a_missing_field(sentence: str, payload: 
 
 
 @pytest.mark.parametrize(
-    "value", [object(), float("nan"), [float("inf")], "\ud800", _round()], ids=lambda one: str(type(one))
+    "value",
+    [object(), float("nan"), [float("inf")], "\ud800", _round(), 2**63, [-(2**63) - 1], "a\0b", {"\0": 1}],
+    ids=lambda one: str(type(one)),
 )
 def test_what_is_no_json_is_the_function_s_mistake(value: Any) -> None:
     """An object of the program's own, a number or text that JSON lacks, an object in itself: nothing is sent."""
