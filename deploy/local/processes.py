@@ -28,6 +28,7 @@ from deploy.local.places import PROJECT, RunDirectory
 
 Condition = Callable[[], bool]
 POLL_S = 0.02
+STOP_S = 5.0
 TAIL_LINES = 25
 LOWEST_PORT = 15000
 
@@ -92,8 +93,13 @@ class Child:
             self._popen.send_signal(number)
 
     def pause(self) -> None:
-        """Freeze the whole group, as a stalled machine would."""
+        """Freeze the whole group, as a stalled machine would; returns when its leader stands still."""
         self._signal_group(signal.SIGSTOP)
+        # A process with many threads stops a moment after the signal, and until then it answers.
+        deadline = time.monotonic() + STOP_S
+        with contextlib.suppress(psutil.Error):
+            while psutil.Process(self.pid).status() != psutil.STATUS_STOPPED and time.monotonic() < deadline:
+                time.sleep(POLL_S / 10)
 
     def resume(self) -> None:
         """Let a frozen group run again."""

@@ -248,6 +248,35 @@ async def test_past_the_pivot_a_step_is_tried_until_a_person_is_asked(world: Wor
     assert saga["incidents"][0]["resolved_by"] == "anonymous"
 
 
+async def test_k34_a_reply_of_an_earlier_generation_is_stale(world: World, coordinator: Coordinator) -> None:
+    """Past the pivot a step that failed for good runs anew under another id; an answer to the old id does nothing."""
+    saga_id = await coordinator.start(transfer(source_email="unsubscribed@example.com"), "RelentlessTransfer")
+    saga = await until(world, coordinator, saga_id, "suspended", "failed", "completed")
+    assert [incident["reason"] for incident in saga["incidents"]] == ["failed_past_pivot"]
+    await world.rows("DELETE FROM notification.blocked_recipients WHERE email = 'unsubscribed@example.com'")
+    stale = await world.value("SELECT sum(stale) FROM shard")
+    answer = await coordinator.http.post(
+        f"/v1/sagas/{saga_id}/retry", json={"reason": "subscribed again", "expected_version": saga["version"]}
+    )
+    assert answer.status_code == 202, answer.text
+    old = {
+        "saga_id": saga_id,
+        "step_name": "send_notice",
+        "command_id": f"{saga_id}:1:send_notice:action",
+        "attempt": 1,
+    }
+    value = msgspec.json.encode({**old, "result": {"mail_id": "of another time"}})
+    producer = await world.producer()
+    headers = event_headers("SagaStepCompleted", "notification")
+    await producer.send_and_wait(f"{world.prefix}replies", value, key=saga_id.encode(), headers=headers, partition=0)
+    saga = await until(world, coordinator, saga_id, "completed")
+    await world.rest()
+    notice = saga["steps"][-1]
+    assert (notice["generation"], notice["attempts"]) == (2, 1)
+    assert notice["result"]["mail_id"] != "of another time"
+    assert await world.value("SELECT sum(stale) FROM shard") == stale + 1
+
+
 async def test_a_saga_begins_at_the_moment_it_was_scheduled_for(world: World, coordinator: Coordinator) -> None:
     """Until then it is `scheduled` and has asked nobody for anything; its key is taken from the beginning."""
     wanted = transfer()

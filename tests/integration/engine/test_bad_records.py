@@ -44,11 +44,6 @@ async def test_a_bad_record_gets_its_verdict(bench: Bench, case: Case) -> None:
     await assert_next_is_served(bench, case, target)
 
 
-@pytest.mark.skip(reason="K34, a reply of an earlier generation, waits for operators' new generations of steps")
-def test_k34_a_reply_of_an_earlier_generation() -> None:
-    """A reply to a command of an earlier generation is stale."""
-
-
 async def test_k22_a_result_that_lacks_a_field_opens_an_incident(bench: Bench) -> None:
     """An effect that is real, with a result that nobody can use, stays undoable and asks for a person."""
     [target] = await bench.targets()
