@@ -12,7 +12,7 @@ from coordinator.engine.cache import ActiveSaga, SagaCache, from_row
 from coordinator.engine.clock import DatabaseClock, new_saga_id
 from coordinator.engine.draft import Draft
 from coordinator.engine.flow import Flow
-from coordinator.engine.letters import KEPT_ALWAYS, RECOVERY, TRANSIENT, dead_record, reference_of
+from coordinator.engine.letters import KEPT_ALWAYS, TRANSIENT, dead_record, reference_of
 from coordinator.engine.messages import CommandBuilder, refusal_id
 from coordinator.engine.ownership import Ownership
 from coordinator.engine.ports import Chance, Clock, Store
@@ -29,7 +29,7 @@ from coordinator.engine.topology import Topology
 from coordinator.errors import InvalidInput
 from coordinator.kafka.records import Outgoing
 from coordinator.saga import machine
-from coordinator.saga.definition import Retry
+from coordinator.saga.definition import RECOVERY, Retry
 from coordinator.saga.effects import Moved, Verdict
 from coordinator.store.batch import Token
 from coordinator.wire.cloudevents import event_headers

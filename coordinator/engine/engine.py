@@ -21,7 +21,6 @@ from coordinator.engine.breaker import BreakerState
 from coordinator.engine.cache import SagaCache
 from coordinator.engine.clock import DatabaseClock
 from coordinator.engine.flow import Flow
-from coordinator.engine.letters import RECOVERY
 from coordinator.engine.lifecycle import Lifecycle
 from coordinator.engine.observer import Observer
 from coordinator.engine.ownership import Ownership
@@ -36,7 +35,7 @@ from coordinator.engine.worker import BatchWorker
 from coordinator.errors import ConfigurationError, Unavailable
 from coordinator.kafka.watchdog import Action, Watchdog
 from coordinator.observability.metrics import Metrics
-from coordinator.saga.definition import Retry
+from coordinator.saga.definition import RECOVERY, Retry
 from coordinator.store.batch import Token
 
 log = structlog.get_logger()

@@ -11,12 +11,11 @@ import msgspec
 
 from coordinator.engine.reading import Arrival, ReplyArrival
 from coordinator.kafka.records import Record
-from coordinator.saga.definition import Retry, seconds
+from coordinator.saga.definition import Retry
 from coordinator.store.batch import DeadRecord
 from coordinator.wire.strict_json import MAX_VALUE_BYTES
 
 REDRIVEN = "saga-redriven"  # the header `<letter id>;<try>` of a record that is sent again
-RECOVERY = Retry(attempts=5, base=seconds(10), factor=2.0, cap=seconds(600))
 
 # Trying again may help: another replica knows the definition, or does not have the fault that this one has, or by then
 # every replica knows the version that was asked for.

@@ -113,10 +113,6 @@ class Registry:
         """(name, version) of any definition that was ever registered."""
         return self._names.get(definition_id, (f"#{definition_id}", 0))
 
-    def ids_of_name(self, name: str) -> list[int]:
-        """The small ids of all versions of a name that were ever registered."""
-        return [identity for identity, (known, _) in self._names.items() if known == name]
-
     def choose(self, name: str, version: int | None) -> SagaDefinition:
         """The definition that a start request means; raises InvalidInput with what is known, VersionHeld with why."""
         if version is None:

@@ -21,7 +21,6 @@ from coordinator.engine.clock import DatabaseClock
 from coordinator.engine.deciding import Decided, Decider, saga_ids
 from coordinator.engine.draft import Draft
 from coordinator.engine.flow import Flow
-from coordinator.engine.letters import RECOVERY
 from coordinator.engine.observer import Observer
 from coordinator.engine.ownership import Marks, Ownership
 from coordinator.engine.ports import Chance, Clock, Polled, Store
@@ -34,7 +33,7 @@ from coordinator.engine.timers import FIRE_MAX, Timers
 from coordinator.engine.topology import Topology
 from coordinator.errors import Unavailable
 from coordinator.saga import machine
-from coordinator.saga.definition import Retry
+from coordinator.saga.definition import RECOVERY, Retry
 from coordinator.saga.effects import Moved
 from coordinator.saga.events import BackoffElapsed, DeadlinePassed, Event, PublicationDelayed
 from coordinator.saga.model import Direction

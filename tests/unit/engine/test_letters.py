@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from coordinator.engine.letters import RECOVERY, dead_record, headers_json, headers_of, pause_ms, reference_of
+from coordinator.engine.letters import dead_record, headers_json, headers_of, pause_ms, reference_of
 from coordinator.engine.reading import BadArrival
-from coordinator.saga.definition import Retry, seconds
+from coordinator.saga.definition import RECOVERY, Retry, seconds
 from coordinator.services.legibility import KeptRecord
 from coordinator.store.batch import DeadRecord
 

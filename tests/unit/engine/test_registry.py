@@ -8,7 +8,9 @@ import pytest
 
 from coordinator.engine.registry import Registry, VersionHeld
 from coordinator.errors import DefinitionError, InvalidInput
-from coordinator.saga.definition import Retry, seconds
+from coordinator.parts import recovery
+from coordinator.saga.definition import RECOVERY, Retry, seconds
+from coordinator.settings import Settings
 from sagas.order_fulfillment import order_fulfillment as first
 
 NAME = first.name
@@ -31,6 +33,11 @@ def test_the_settings_say_how_commands_are_recovered_where_the_definition_does_n
     assert registry.choose(NAME, 1).redrives.attempts == 2
     assert registry.choose(NAME, 2).redrives.attempts == 1
     assert registry.contents == Registry((first, own)).contents
+
+
+def test_the_settings_begin_with_the_recovery_that_definitions_know() -> None:
+    """The numbers stand in two files, because settings know no definitions: they are the same."""
+    assert recovery(Settings()) == RECOVERY
 
 
 def test_a_version_that_is_held_back_starts_nothing() -> None:
