@@ -141,7 +141,7 @@ class NaivePartition:
             saga.status,
             dump_state(saga),
         )
-        await self._log(saga, BEGAN, None, began(now_ms))
+        await self._log(saga, BEGAN, None, began(now_ms, None))
         return await self._send(definition, moved, arrival.input, now_ms)
 
     async def _reply(self, arrival: ReplyArrival) -> list[tuple[tuple[str, int, int], dict[str, Any]]]:

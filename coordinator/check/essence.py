@@ -63,7 +63,7 @@ def _forget(saga: Saga, state: StepState) -> StepState:
     if saga.facing is Facing.BACKWARD:
         # What was not issued will not be, and no action will be issued again.
         outcome = Outcome.WAITING if state.outcome is Outcome.SKIPPED else state.outcome
-        state = replace(state, outcome=outcome, payload=msgspec.UNSET, condition=None)
+        state = replace(state, outcome=outcome, payload=msgspec.UNSET, condition=None, problem=False)
     if saga.status is SagaStatus.SUSPENDED:
         # Whatever an operator does next, what is open gets a new budget, and what was held back is asked again.
         if state.undo in _OPEN_UNDOS:
@@ -75,7 +75,7 @@ def _forget(saga: Saga, state: StepState) -> StepState:
     return state
 
 
-_Key = tuple[Outcome, Undo, int, int, int, int, bool, bool, bool, bool, bool, bool, bool | None]
+_Key = tuple[Outcome, Undo, int, int, int, int, bool, bool, bool, bool, bool, bool, bool | None, bool]
 
 
 def _key(state: StepState) -> _Key:
@@ -94,11 +94,27 @@ def _key(state: StepState) -> _Key:
         state.late_success and state.undo is not Undo.COMPENSATED,
         not isinstance(state.payload, msgspec.UnsetType) and state.outcome not in _DONE,
         state.condition,
+        state.problem,
     )
 
 
 def _from(key: _Key) -> StepState:
-    (outcome, undo, generation, attempt, undo_attempt, redrives, waits, limited, told, said, late, given, asked) = key
+    (
+        outcome,
+        undo,
+        generation,
+        attempt,
+        undo_attempt,
+        redrives,
+        waits,
+        limited,
+        told,
+        said,
+        late,
+        given,
+        asked,
+        unfit,
+    ) = key
     return StepState(
         outcome,
         undo,
@@ -114,6 +130,7 @@ def _from(key: _Key) -> StepState:
         FAR_MS if limited else None,
         _EMPTY if given else msgspec.UNSET,
         asked,
+        unfit,
     )
 
 

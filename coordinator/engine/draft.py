@@ -86,7 +86,7 @@ class Draft:
             saga.status,
             dump_state(saga),
         )
-        self.batch.log(saga.id, saga.version, active.part, BEGAN, None, saga.status, began(now_ms))
+        self.batch.log(saga.id, saga.version, active.part, BEGAN, None, saga.status, began(now_ms, saga.starts_ms))
         self._begun[saga.id] = Written(active, saga, waking_ms)
         self._obey(active, saga, moved.effects, now_ms)
         self.transitions.append(Transitioned(active, None, saga, BEGAN, None))

@@ -31,6 +31,6 @@ def entry(event: Event, now_ms: int, roll: float) -> tuple[str, str | None, byte
     return name, step_name, _ENCODER.encode(fields)
 
 
-def began(now_ms: int) -> bytes:
-    """The data of a saga's first entry."""
-    return b'{"now_ms":%d}' % now_ms
+def began(now_ms: int, starts_ms: int | None) -> bytes:
+    """The data of a saga's first entry; `starts_ms` is when a scheduled one begins."""
+    return b'{"now_ms":%d}' % now_ms if starts_ms is None else b'{"now_ms":%d,"start_at_ms":%d}' % (now_ms, starts_ms)

@@ -15,7 +15,6 @@ from coordinator.engine.flow import Flow
 from coordinator.engine.ports import Chance, Clock, Store
 from coordinator.engine.registry import Registry
 from coordinator.engine.slots import held_steps, running_deadline_ms
-from coordinator.saga.model import RESTING
 from coordinator.store.postgres import Hold
 
 COUNT_S = 30.0  # a look at the whole of each queue; in between we know who came and went
@@ -84,10 +83,10 @@ class Queues:
 
     def _holds(self, active: ActiveSaga) -> list[Hold]:
         saga = active.saga
-        deadline_ms = running_deadline_ms(active.definition, saga)
+        deadline_ms = running_deadline_ms(saga)
         look_ms = self._now.now_ms() + int(LOOK_MS * (0.5 + self._chance.roll()))
         wake_ms = look_ms if deadline_ms is None else min(look_ms, deadline_ms)
-        held = held_steps(active.definition, saga.steps)
+        held = held_steps(saga.status, saga.steps)
         names = {active.definition.steps[position].participant for position in held}
         return [Hold(saga.id, saga.version, name, wake_ms, deadline_ms) for name in sorted(names)]
 
@@ -106,8 +105,6 @@ class Queues:
 
 def is_held(active: ActiveSaga, participant: str | None = None) -> bool:
     """Whether a saga has a step that is held back, by a participant or by any."""
-    if active.saga.status in RESTING:
-        return False
-    held = held_steps(active.definition, active.saga.steps)
+    held = held_steps(active.saga.status, active.saga.steps)
     steps = active.definition.steps
     return bool(held) if participant is None else any(steps[position].participant == participant for position in held)

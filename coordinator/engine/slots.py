@@ -12,10 +12,10 @@ from collections import Counter
 from collections.abc import Container, Sequence
 
 from coordinator.saga.definition import SagaDefinition
-from coordinator.saga.model import RESTING, Outcome, Saga, StepState
+from coordinator.saga.model import RESTING, Outcome, Saga, SagaStatus, StepState
 
 DOUBTFUL_AFTER_MS = 30_000
-_WAITING, _ISSUED, _BACKING_OFF = Outcome.WAITING, Outcome.ISSUED, Outcome.BACKING_OFF
+_ISSUED, _BACKING_OFF = Outcome.ISSUED, Outcome.BACKING_OFF
 
 
 class Slots:
@@ -65,18 +65,14 @@ def open_actions(definition: SagaDefinition, saga: Saga) -> Sequence[str]:
     return names
 
 
-def held_steps(definition: SagaDefinition, states: Sequence[StepState]) -> tuple[int, ...]:
-    """The positions of the steps that flow control holds back, of a saga that does not rest."""
-    return tuple(
-        position
-        for position, (step, state) in enumerate(zip(definition.steps, states, strict=True))
-        if state.outcome is _WAITING and state.deadline_ms is not None and not step.external
-    )
+def held_steps(status: SagaStatus | str, states: Sequence[StepState]) -> tuple[int, ...]:
+    """The positions of the steps that flow control holds back; none of a saga that rests."""
+    return () if status in RESTING else tuple(position for position, state in enumerate(states) if state.held)
 
 
-def running_deadline_ms(definition: SagaDefinition, saga: Saga) -> int | None:
+def running_deadline_ms(saga: Saga) -> int | None:
     """The earliest deadline of a saga that runs: a step that is held back has none."""
-    held = held_steps(definition, saga.steps)
+    held = held_steps(saga.status, saga.steps)
     if not held:
         return saga.deadline_ms
     others = [state.deadline_ms for position, state in enumerate(saga.steps) if position not in held]

@@ -336,7 +336,7 @@ class BatchWorker:
     def _decide_release(self, participant: str, draft: Draft, active: ActiveSaga) -> list[str]:
         """Issue what a saga has waited for, as long as there is room."""
         self._flow.holding(self._now.now_ms())
-        for position in held_steps(active.definition, active.saga.steps):
+        for position in held_steps(active.saga.status, active.saga.steps):
             step, state = active.definition.steps[position], active.saga.steps[position]
             if step.participant == participant:
                 event = BackoffElapsed(step.name, Direction.ACTION, state.attempt)

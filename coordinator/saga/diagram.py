@@ -45,6 +45,7 @@ LEADS_TO: Final[dict[Rule, tuple[SagaStatus | None, ...]]] = {
     rules.late_failure:     (),
     rules.late_answer:      (),
     rules.repeated_undo:    (),
+    rules.late_undo:        (STAYS,),
     rules.note_success:     (STAYS,),
     rules.note_failure:     (STAYS,),
     rules.note_refusal:     (STAYS,),

@@ -120,7 +120,7 @@ TRANSITIONS: Final[dict[tuple[SagaStatus, type], Rule]] = {
     (FAILED,       ExternalFailed):       rules.late_answer,
     (ABANDONED,    StepCompleted):        rules.late_success,
     (ABANDONED,    StepFailed):           rules.late_failure,
-    (ABANDONED,    CompensationCompleted): rules.repeated_undo,
+    (ABANDONED,    CompensationCompleted): rules.late_undo,
     (ABANDONED,    ExternalCompleted):    rules.late_answer,
     (ABANDONED,    ExternalFailed):       rules.late_answer,
 }

@@ -56,6 +56,9 @@ class Undo(StrEnum):
     DEAD_LETTERED = "dead_lettered"
 
 
+_WAITING = Outcome.WAITING
+
+
 class Direction(StrEnum):
     """Which of a step's two commands is meant."""
 
@@ -89,13 +92,14 @@ class StepState(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One step of one saga.
 
     `deadline_ms` is the moment at which the step wants attention: the outstanding command's deadline, or the
-    end of a pause; null when nothing is awaited. A step that is `waiting` with a deadline is held back by flow control.
-    Attempts count from 1 and never restart; the attempts that the present budget has used are
+    end of a pause, or since when it is held; null when nothing is awaited.
+    Attempts of a generation count from 1; those that the present budget has used are
     `attempt - budget_base`, and `redrives` counts those beyond it. `limit_ms` bounds what progress does.
 
     `result` is the JSON text that the participant sent; it is unset, not None, before that, because msgspec cannot
     read `Raw | None`. `payload` is what the action carries where that is not the saga's input. `condition` is what a
-    conditional step's `when` said; None before it was asked, and for other steps.
+    conditional step's `when` said; None before it was asked, and for other steps. `problem` says that the result does
+    not fit and nobody has said yet what to do about it.
     """
 
     outcome: Outcome = Outcome.WAITING
@@ -112,6 +116,12 @@ class StepState(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     limit_ms: int | None = None
     payload: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     condition: bool | None = None
+    problem: bool = False
+
+    @property
+    def held(self) -> bool:
+        """Whether flow control holds the step back: it waits, and since a moment."""
+        return self.outcome is _WAITING and self.deadline_ms is not None
 
 
 class Saga(msgspec.Struct, frozen=True, gc=False):

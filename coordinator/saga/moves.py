@@ -33,7 +33,8 @@ FORWARD, BACKWARD = Facing.FORWARD, Facing.BACKWARD
 
 OPEN_OUTCOMES = (Outcome.ISSUED, Outcome.BACKING_OFF)
 OPEN_UNDOS = (Undo.ISSUED, Undo.BACKING_OFF, Undo.DEAD_LETTERED)
-_TO_BE_UNDONE = (Outcome.COMPLETED, Outcome.UNKNOWN)
+TO_BE_UNDONE = (Outcome.COMPLETED, Outcome.UNKNOWN)
+PASSED = (Outcome.COMPLETED, Outcome.SKIPPED)
 UNTOUCHED = StepState()
 EMPTY_RESULT = msgspec.Raw(b"{}")
 replace = msgspec.structs.replace
@@ -59,7 +60,7 @@ class Context(msgspec.Struct, frozen=True, gc=False):
     def past_pivot(self) -> bool:
         """Whether the saga can only go forward."""
         pivot = self.definition.pivot
-        return pivot is not None and self.saga.steps[pivot].outcome in (Outcome.COMPLETED, Outcome.SKIPPED)
+        return pivot is not None and self.saga.steps[pivot].outcome in PASSED
 
 
 def begin_saga(
@@ -87,13 +88,11 @@ def begin_saga(
 # ---------------------------------------------------------------- forward
 
 
-def proceed(c: Context, steps: Steps, facing: Facing) -> Moved:
-    """Issue what comes next when nothing is open, or end the saga."""
-    return go_forward(c, steps) if facing is FORWARD else go_back(c, steps)
+def go_forward(c: Context, steps: Steps, *, heard: bool = True) -> Moved:
+    """Issue the first stage that is not done; wait where it is issued already; complete the saga behind the last.
 
-
-def go_forward(c: Context, steps: Steps) -> Moved:
-    """Issue the first stage that is not done; wait where it is issued already; complete the saga behind the last."""
+    A saga of which nothing was `heard` yet stays `started`.
+    """
     stages = c.definition.stages
     number = c.definition.stage_of[c.step] if c.step >= 0 else 0
     material: Material | None = None
@@ -114,7 +113,7 @@ def go_forward(c: Context, steps: Steps) -> Moved:
                 return _ask_for_repair(c, steps, problem)
             awaited = awaited or bool(effects) or any(steps[position].outcome is not _SKIPPED for position in stage)
         if awaited:
-            first = c.saga.version == 0 or c.saga.status is _SCHEDULED
+            first = c.saga.version == 0 or c.saga.status is _SCHEDULED or (not heard and c.saga.status is _STARTED)
             return Moved(_moved(c.saga, _STARTED if first else _PENDING, steps), tuple(effects))
         number += 1
     return Moved(_moved(c.saga, SagaStatus.COMPLETED, steps))
@@ -133,7 +132,7 @@ class _NotToBeBuilt(Exception):
 def _issue_stage(
     c: Context, steps: Steps, stage: tuple[int, ...], effects: list[Effect], material: Material | None
 ) -> tuple[Steps, Material | None]:
-    """Issue the waiting steps of a stage, each unless it is not wanted; raises _NotToBeBuilt."""
+    """Issue the waiting steps of a stage, each unless it is not wanted or held; raises _NotToBeBuilt."""
     following = list(steps)
     for position in stage:
         step, state = c.definition.steps[position], steps[position]
@@ -145,7 +144,10 @@ def _issue_stage(
                 state = _worked_out(step, state, material)
             except (LacksField, Broken) as problem:
                 raise _NotToBeBuilt(position, problem) from problem
-        following[position] = issue_action(c, state, effects, position)
+        if c.held and state.outcome is _WAITING and step.participant in c.held:
+            following[position] = replace(state, deadline_ms=c.now_ms)
+        else:
+            following[position] = issue_action(c, state, effects, position)
     return tuple(following), material
 
 
@@ -166,13 +168,11 @@ def _worked_out(step: Step, state: StepState, material: Material) -> StepState:
 def issue_action(c: Context, state: StepState, effects: list[Effect], position: int) -> StepState:
     """Issue the next attempt of an action: adds its command to `effects`, answers the step's next state.
 
-    A skipped step stays as it is, and a new one whose participant is held waits.
+    A skipped step stays as it is.
     """
     if state.outcome is _SKIPPED:
         return state
     step = c.definition.steps[position]
-    if c.held and state.outcome is _WAITING and step.participant in c.held:
-        return replace(state, deadline_ms=c.now_ms)
     attempt = state.attempt + 1
     if not step.external:
         effects.append(IssueCommand(position, _ACTION, attempt))
@@ -293,7 +293,7 @@ def owing(definition: SagaDefinition, steps: Steps) -> Steps:
     """Mark every step that must be undone."""
     return tuple(
         replace(state, undo=_OWED, budget_base=0, redrives=0)
-        if state.undo is _NONE and state.outcome in _TO_BE_UNDONE and step.compensation is not None
+        if state.undo is _NONE and state.outcome in TO_BE_UNDONE and step.compensation is not None
         else state
         for state, step in zip(steps, definition.steps, strict=True)
     )
@@ -332,9 +332,9 @@ def back_off_or_park(c: Context, why: str) -> Moved:
 # ---------------------------------------------------------------- small change
 
 
-def move(c: Context, state: StepState, status: SagaStatus | None = None, facing: Facing | None = None) -> Saga:
-    """The saga with another state of the event's step and, where given, another status and facing."""
-    return _moved(c.saga, status or c.saga.status, with_step(c.saga.steps, c.step, state), facing)
+def move(c: Context, state: StepState, status: SagaStatus | None = None) -> Saga:
+    """The saga with another state of the event's step and, where given, another status."""
+    return _moved(c.saga, status or c.saga.status, with_step(c.saga.steps, c.step, state))
 
 
 def with_steps(c: Context, status: SagaStatus, steps: Steps, facing: Facing | None = None) -> Saga:
@@ -351,10 +351,7 @@ def with_step(steps: Steps, position: int, state: StepState) -> Steps:
 
 def _unheld(steps: Steps) -> Steps:
     """A step that flow control held back is not wanted any more once the saga has turned back."""
-    return tuple(
-        replace(state, deadline_ms=None) if state.outcome is _WAITING and state.deadline_ms is not None else state
-        for state in steps
-    )
+    return tuple(replace(state, deadline_ms=None) if state.held else state for state in steps)
 
 
 def _moved(saga: Saga, status: SagaStatus, steps: Steps, facing: Facing | None = None) -> Saga:

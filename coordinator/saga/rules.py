@@ -34,11 +34,11 @@ from coordinator.saga.moves import (
     back_off_or_park,
     cancel,
     fail,
+    go_back,
     go_forward,
     issue_undo,
     move,
     owing,
-    proceed,
     reissue_action,
     replace,
     settled,
@@ -119,7 +119,7 @@ def reissue(c: Context, event: Timer) -> Decision:
         return issue_undo(c, c.saga.steps, c.step)
     if event.attempt == state.attempt and state.outcome is Outcome.BACKING_OFF:
         return reissue_action(c, c.saga.steps, c.step)
-    if state.outcome is Outcome.WAITING and state.deadline_ms is not None:
+    if state.held:
         return _release(c)
     return Stayed(Verdict.STALE, f"the pause of {_OVER}")
 
@@ -128,10 +128,7 @@ def _release(c: Context) -> Decision:
     """Flow control held the step back: ask again."""
     if c.definition.steps[c.step].participant in c.held:
         return Stayed(Verdict.STALE, "the participant is still not to be asked for anything new")
-    released = go_forward(c, c.saga.steps)
-    # Nothing was heard by this: a saga that waited with its first commands is still `started`.
-    heard_nothing = c.saga.status is SagaStatus.STARTED and released.saga.status is SagaStatus.PENDING
-    return replace(released, saga=replace(released.saga, status=SagaStatus.STARTED)) if heard_nothing else released
+    return go_forward(c, c.saga.steps, heard=False)
 
 
 def postpone(c: Context, event: Timer) -> Decision:
@@ -162,7 +159,7 @@ def acknowledge_undo(c: Context, event: CompensationCompleted) -> Decision:
     if c.state.undo not in OPEN_UNDOS:
         return _undo_not_open(c)
     undone = _undone(c.state, event)
-    decision = proceed(c, with_step(c.saga.steps, c.step, undone), BACKWARD)
+    decision = go_back(c, with_step(c.saga.steps, c.step, undone))
     return _with_effects(decision, (*_letter(c, Direction.COMPENSATION), *_contradictions(c, undone)))
 
 
@@ -210,8 +207,16 @@ def late_answer(c: Context, event: ExternalCompleted | ExternalFailed) -> Decisi
 
 
 def repeated_undo(c: Context, _event: CompensationCompleted) -> Decision:
-    """An acknowledgement of an undo on a saga that has ended."""
+    """An acknowledgement of an undo on a saga whose undos were all acknowledged."""
     return _undo_not_open(c)
+
+
+def late_undo(c: Context, event: CompensationCompleted) -> Decision:
+    """An acknowledgement of an undo that was open when the saga was abandoned: it is on record what remains."""
+    if c.state.undo not in OPEN_UNDOS:
+        return _undo_not_open(c)
+    undone = _undone(c.state, event)
+    return Moved(move(c, undone), _contradictions(c, undone), Verdict.STALE, "an undo of an abandoned saga")
 
 
 # ---------------------------------------------------------------- suspended: noted, and nothing issued
@@ -221,10 +226,11 @@ def note_success(c: Context, event: StepCompleted | ExternalCompleted) -> Decisi
     """An open action succeeded while the saga rests, perhaps one that automation had given up on."""
     if not _is_open_at_rest(c):
         return _too_late(c, Outcome.COMPLETED, event)
-    effects = _letter(c, Direction.ACTION)
-    if event.problem is not None:
+    effects, completed = _letter(c, Direction.ACTION), _completed(c.state, event)
+    if event.problem is not None and c.saga.facing is FORWARD:  # on the way back nobody reads it
         effects += (OpenIncident(IncidentReason.RESULT_SCHEMA, c.step, event.problem),)
-    return Moved(_resting(c, _completed(c.state, event)), effects)
+        completed = replace(completed, problem=True)
+    return Moved(_resting(c, completed), effects)
 
 
 def note_failure(c: Context, event: StepFailed) -> Decision:
@@ -303,7 +309,7 @@ def _with_effects(moved: Moved, effects: tuple[Effect, ...]) -> Moved:
 
 
 def _contradictions(c: Context, state: StepState) -> tuple[Effect, ...]:
-    """A step cannot have succeeded and had nothing to undo; the order in which we hear of both is chance."""
+    """A late success of a step for which there was nothing to undo; the order in which we hear of both is chance."""
     if not (state.late_success and state.effect is UndoEffect.NOTHING_TO_UNDO):
         return ()
     detail = "the participant reported success of a step for which it had nothing to undo"

@@ -15,6 +15,8 @@ is refused raises Conflict with a sentence, and nothing has changed.
 
 from __future__ import annotations
 
+from msgspec import UNSET
+
 from coordinator.errors import Conflict
 from coordinator.saga.effects import Decision, Effect, Moved, ResolveIncidents
 from coordinator.saga.events import (
@@ -35,6 +37,7 @@ from coordinator.saga.moves import (
     FORWARD,
     OPEN_OUTCOMES,
     OPEN_UNDOS,
+    PASSED,
     Context,
     Steps,
     all_unknown,
@@ -43,7 +46,7 @@ from coordinator.saga.moves import (
     go_forward,
     issue_action,
     issue_undo,
-    proceed,
+    owing,
     replace,
     settled,
     with_step,
@@ -52,11 +55,12 @@ from coordinator.saga.moves import (
 
 _GIVEN_UP = (*OPEN_OUTCOMES, Outcome.UNKNOWN)
 _UNSETTLED = (*_GIVEN_UP, Outcome.FAILED)
-_PASSED = (Outcome.COMPLETED, Outcome.SKIPPED)
 
 
 def retry(c: Context, event: RetryRequested) -> Decision:
     """Go on the way the saga faced, with what is open or was given up tried again on a new budget."""
+    if event.step_name is not None:
+        _named(c, event.step_name)
     steps = c.saga.steps if event.payload is None else _with_payload(c, event)
     return _closing(event, _go_on(c, steps))
 
@@ -83,7 +87,7 @@ def skip(c: Context, event: SkipRequested) -> Decision:
         raise Conflict(f"step {event.step_name} is {state.outcome.value}, it may have run: resolve it")
     if state.outcome not in (Outcome.WAITING, Outcome.FAILED):
         raise Conflict(f"step {event.step_name} is {state.outcome.value} already")
-    if position == c.definition.pivot and any(earlier.outcome not in _PASSED for earlier in c.saga.steps[:position]):
+    if position == c.definition.pivot and any(earlier.outcome not in PASSED for earlier in c.saga.steps[:position]):
         raise Conflict(
             f"it is not yet the turn of the pivot {event.step_name}: what comes before it can still be undone"
         )
@@ -106,8 +110,13 @@ def resolve(c: Context, event: ResolveRequested) -> Decision:
         raise Conflict(f"step {event.step_name} is {state.outcome.value}: it has not been asked for anything")
     if event.problem is not None:
         raise Conflict(event.problem)
-    completed = replace(settled(state, Outcome.COMPLETED), result=event.result or EMPTY_RESULT, budget_base=0)
-    return _stated(c, event, with_step(c.saga.steps, position, completed), FORWARD)
+    completed = replace(
+        settled(state, Outcome.COMPLETED), result=event.result or EMPTY_RESULT, budget_base=0, problem=False
+    )
+    steps = c.saga.steps
+    if state.outcome is Outcome.COMPLETED:  # another result: what was built of the old one, and not sent, is built anew
+        steps = tuple(replace(one, payload=UNSET) if one.held else one for one in steps)
+    return _stated(c, event, with_step(steps, position, completed), FORWARD)
 
 
 def compensate(c: Context, event: CompensateRequested) -> Decision:
@@ -150,6 +159,8 @@ def _go_on_forward(c: Context, steps: Steps) -> Moved:
             following[position] = StepState(
                 generation=state.generation + 1, payload=state.payload, condition=state.condition
             )
+        elif state.problem:
+            following[position] = replace(state, problem=False)  # whoever goes on takes the result as it is
     moved = go_forward(c, tuple(following))
     return replace(moved, effects=(*effects, *moved.effects))
 
@@ -185,10 +196,13 @@ def _resolve_failed(c: Context, event: ResolveRequested, position: int, state: S
 
 def _stated(c: Context, event: Verb, steps: Steps, facing: Facing) -> Moved:
     """A fact is on record; the saga goes on unless something else needs a person or an answer."""
-    unsettled = _UNSETTLED if facing is FORWARD else OPEN_OUTCOMES
-    if any(state.outcome in unsettled or state.undo in OPEN_UNDOS for state in steps):
-        return Moved(with_steps(c, SagaStatus.SUSPENDED, steps, facing))
-    return _closing(event, proceed(c, steps, facing))
+    if facing is FORWARD:
+        if any(state.outcome in _UNSETTLED or state.problem for state in steps):
+            return Moved(with_steps(c, SagaStatus.SUSPENDED, steps))
+        return _closing(event, go_forward(c, steps))
+    if any(state.outcome in OPEN_OUTCOMES or state.undo in OPEN_UNDOS for state in steps):
+        return Moved(with_steps(c, SagaStatus.SUSPENDED, owing(c.definition, steps), BACKWARD))
+    return _closing(event, go_back(c, steps))
 
 
 def _closing(event: Verb, moved: Moved) -> Moved:

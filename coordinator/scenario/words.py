@@ -111,7 +111,7 @@ def _step_moved(step: Step, old: StepState, new: StepState, now_ms: int) -> Iter
         parts.append(f"undo {_change(old.undo, new.undo)}")
     if new.late_success is not old.late_success:
         parts.append("late success")
-    if new.outcome is Outcome.WAITING and new.deadline_ms is not None:
+    if new.held:
         parts.append("held back")
     elif new.deadline_ms is not None and new.deadline_ms != old.deadline_ms:
         parts.append(f"until +{write_length(new.deadline_ms - now_ms)}")

@@ -91,7 +91,7 @@ class SagaService:
         self._flow = flow
         self._publishing = Publishing(relay, topology)
         self._starter = Starter(store, self._publishing, registry, topology, clock, now, chance, observer, flow)
-        self._verbs = Verbs(store, reads, self._publishing, registry, topology, clock, now, chance, observer)
+        self._verbs = Verbs(store, reads, self._publishing, registry, topology, clock, now, chance, observer, flow)
         self._clock_known = False
         self._asking_time = asyncio.Lock()
 
@@ -221,7 +221,7 @@ def _begun(outcome: Begun) -> SagaSummary:
     active = outcome.active
     saga = active.saga
     at = format_ms(outcome.at_ms or active.started_ms)
-    deadline_ms = running_deadline_ms(active.definition, saga)
+    deadline_ms = running_deadline_ms(saga)
     return SagaSummary(
         saga.id,
         saga.definition,

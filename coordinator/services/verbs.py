@@ -17,6 +17,7 @@ import msgspec
 from coordinator.engine.cache import ActiveSaga, from_row
 from coordinator.engine.clock import DatabaseClock
 from coordinator.engine.draft import Draft
+from coordinator.engine.flow import Flow
 from coordinator.engine.messages import CommandBuilder
 from coordinator.engine.observer import Observer
 from coordinator.engine.ports import Chance, Clock, Store
@@ -24,6 +25,7 @@ from coordinator.engine.registry import Registry
 from coordinator.engine.topology import Topology
 from coordinator.errors import Conflict, InvalidInput, NotFound, StaleVersion, Unavailable
 from coordinator.saga import machine
+from coordinator.saga.definition import SagaDefinition
 from coordinator.saga.effects import Decision, IssueCommand, Moved, OpenIncident, Verdict
 from coordinator.saga.events import (
     AbandonRequested,
@@ -39,8 +41,8 @@ from coordinator.saga.events import (
     SuspendRequested,
     Verb,
 )
-from coordinator.saga.model import Outcome, SagaStatus, Undo
-from coordinator.saga.moves import EMPTY_RESULT
+from coordinator.saga.model import Facing, Outcome, Saga, SagaStatus, StepState, Undo
+from coordinator.saga.moves import EMPTY_RESULT, OPEN_UNDOS, TO_BE_UNDONE, owing
 from coordinator.saga.results import result_problem
 from coordinator.services.publishing import Publishing
 from coordinator.services.starting import ANSWER_S
@@ -119,6 +121,7 @@ class Verbs:
         now: DatabaseClock,
         chance: Chance,
         observer: Observer,
+        flow: Flow,
     ) -> None:
         self._store = store
         self._reads = reads
@@ -129,6 +132,7 @@ class Verbs:
         self._now = now
         self._chance = chance
         self._observer = observer
+        self._flow = flow
         self._acting: set[asyncio.Task[SagaSummary]] = set()
 
     async def act(self, saga_id: str, expected_version: int, verb: Verb) -> SagaSummary:
@@ -153,15 +157,15 @@ class Verbs:
 
     async def answer(self, saga_id: str, answer: ExternalCompleted | ExternalFailed) -> SagaSummary:
         """Take an answer to an external step; raises NotFound, InvalidInput, VerbRefused, Unavailable."""
+        seen: list[int] = []  # the step's generation when it was first looked at: another one was not asked about
 
         async def once() -> None:
-            await self._answer_once(saga_id, answer)
+            await self._answer_once(saga_id, answer, seen)
 
         async def was_done() -> bool:
             _, active = await self._look(saga_id)
             position = active.definition.index.get(answer.step_name)
-            said = Outcome.COMPLETED if isinstance(answer, ExternalCompleted) else Outcome.FAILED
-            return position is not None and active.saga.steps[position].outcome is said
+            return position is not None and seen != [] and _holds(active.saga.steps[position], answer, seen[0])
 
         return await self._shielded(self._until_done(saga_id, once, was_done))
 
@@ -193,6 +197,11 @@ class Verbs:
                 problem = error
             except Unavailable as error:
                 problem, unknown = error, True
+            except (VerbRefused, VerbStale):
+                # A statement that was given up may land later than anybody looked.
+                if unknown and await was_done():
+                    return await self._present(saga_id)
+                raise
             await self._clock.sleep(PAUSE_S * attempt)
         raise Unavailable(str(problem)) from problem
 
@@ -208,20 +217,25 @@ class Verbs:
         draft.batch.audit(verb.actor, action, saga_id, verb.reason, row.version, decision.saga.version)
         await self._commit(draft)
 
-    async def _answer_once(self, saga_id: str, answer: ExternalCompleted | ExternalFailed) -> None:
+    async def _answer_once(self, saga_id: str, answer: ExternalCompleted | ExternalFailed, seen: list[int]) -> None:
         row, active = await self._look(saga_id)
+        position = active.definition.index.get(answer.step_name)
+        generation = 0 if position is None else active.saga.steps[position].generation
+        seen.append(generation)
+        if generation != seen[0]:
+            raise VerbRefused(f"step {answer.step_name} has begun anew", _members(row))
         if isinstance(answer, ExternalCompleted):
-            problem = result_problem(active.definition, answer.step_name, bytes(answer.result))
-            if problem is not None:
-                pointer, _, sentence = problem.partition(": ")
-                raise InvalidInput(sentence, f"/{pointer.rstrip('/')}")
+            _check_stated(active, answer.step_name, answer.result)
         now_ms, roll = self._now.now_ms(), self._chance.roll()
-        decision = machine.decide(active.definition, active.saga, answer, now_ms=now_ms, roll=roll)
+        held = self._flow.holding_at_start(active.part, now_ms)
+        decision = machine.decide(active.definition, active.saga, answer, now_ms=now_ms, roll=roll, held=held)
         if not isinstance(decision, Moved) or decision.verdict is not Verdict.APPLIED:
             raise VerbRefused(f"step {answer.step_name} does not wait for an answer: {decision.reason}", _members(row))
         draft = Draft(self._commands)
         draft.move(active, active.saga, answer, decision, now_ms, roll)
         await self._commit(draft)
+        if active.part in self._flow.parts:
+            self._flow.moved(active, decision)
 
     async def _look(self, saga_id: str) -> tuple[SagaRow, ActiveSaga]:
         rows = await self._store.load([saga_id])
@@ -266,29 +280,50 @@ class Verbs:
                 commands.append(
                     PlannedCommand(step.name, step.participant, built.type, built.command_id, built.attempt, payload)
                 )
-        pairs = list(zip(steps, saga.steps, strict=True))
-        owed = [step.name for step, state in reversed(pairs) if state.undo in (Undo.OWED, Undo.ISSUED)]
-        over = saga.status in (SagaStatus.FAILED, SagaStatus.ABANDONED) or saga.facing == "backward"
-        done = (Outcome.COMPLETED, Outcome.UNKNOWN)
-        stays = [step.name for step, state in pairs if over and state.outcome in done and state.undo is Undo.NONE]
+        undone, stays = _ways_back(active.definition, saga)
         incidents = [effect.detail for effect in decision.effects if isinstance(effect, OpenIncident)]
-        return Preview(action, active.saga.version, active.saga.status, saga.status, commands, owed, stays, incidents)
+        return Preview(action, active.saga.version, active.saga.status, saga.status, commands, undone, stays, incidents)
 
 
 class _Carried(msgspec.Struct):
     payload: msgspec.Raw
 
 
+def _ways_back(definition: SagaDefinition, saga: Saga) -> tuple[list[str], list[str]]:
+    """Once a saga has turned back or is given up: the steps that will be undone, in order, and those that stay done."""
+    if saga.facing is Facing.FORWARD and saga.status is not SagaStatus.ABANDONED:
+        return [], []
+    states = saga.steps if saga.status is SagaStatus.ABANDONED else owing(definition, saga.steps)
+    pairs = list(zip(definition.steps, states, strict=True))
+    left = [step.name for step, state in pairs if state.outcome in TO_BE_UNDONE and state.undo is not Undo.COMPENSATED]
+    if saga.status is SagaStatus.ABANDONED:
+        return [], left
+    owed = [step.name for step, state in reversed(pairs) if state.undo is Undo.OWED or state.undo in OPEN_UNDOS]
+    return owed, [name for name in left if name not in owed]
+
+
 def _check_result(active: ActiveSaga, verb: Verb) -> None:
     """Check the result that an operator states against the step's model; raises InvalidInput."""
-    if not isinstance(verb, ResolveRequested) or verb.resolution is not Resolution.COMPLETED:
-        return
-    result = EMPTY_RESULT if verb.result is None else verb.result
-    problem = result_problem(active.definition, verb.step_name, bytes(result))
-    if problem is None:
-        return
-    pointer, _, sentence = problem.partition(": ")
-    raise InvalidInput(sentence, f"/{pointer.rstrip('/')}")
+    if isinstance(verb, ResolveRequested) and verb.resolution is Resolution.COMPLETED:
+        _check_stated(active, verb.step_name, EMPTY_RESULT if verb.result is None else verb.result)
+
+
+def _check_stated(active: ActiveSaga, step_name: str, result: msgspec.Raw) -> None:
+    """Check a result that a person states; raises InvalidInput with the field."""
+    problem = result_problem(active.definition, step_name, bytes(result))
+    if problem is not None:
+        pointer, _, sentence = problem.partition(": ")
+        raise InvalidInput(sentence, f"/{pointer.rstrip('/')}")
+
+
+def _holds(state: StepState, answer: ExternalCompleted | ExternalFailed, generation: int) -> bool:
+    """Whether a step has this answer."""
+    if state.generation != generation:
+        return False
+    if isinstance(answer, ExternalFailed):
+        return state.outcome is Outcome.FAILED
+    told = isinstance(state.result, msgspec.Raw) and bytes(state.result) == bytes(answer.result)
+    return state.outcome is Outcome.COMPLETED and told
 
 
 def _event(verb: Verb) -> Event:

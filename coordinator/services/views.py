@@ -9,7 +9,7 @@ import msgspec
 from coordinator.engine.registry import Registry
 from coordinator.engine.slots import held_steps
 from coordinator.saga.definition import SagaDefinition
-from coordinator.saga.model import RESTING, StepState, load_state
+from coordinator.saga.model import StepState, load_state
 from coordinator.store.reads import Incident, LogEntry, SagaRecord, SagaSummary
 from coordinator.wire.rfc3339 import format_ms
 
@@ -82,7 +82,7 @@ def describe(record: SagaRecord, registry: Registry) -> SagaDetail:
 
 
 def _steps(definition: SagaDefinition, status: str, states: Sequence[StepState]) -> list[StepView]:
-    held = () if status in RESTING else held_steps(definition, states)
+    held = held_steps(status, states)
     return [
         StepView(
             step.name,
@@ -96,7 +96,7 @@ def _steps(definition: SagaDefinition, status: str, states: Sequence[StepState])
             state.generation,
             state.attempt,
             state.undo_attempt,
-            None if state.deadline_ms is None or position in held else format_ms(state.deadline_ms),
+            None if state.deadline_ms is None or state.held else format_ms(state.deadline_ms),
             None if isinstance(state.payload, msgspec.UnsetType) else state.payload,
             None if isinstance(state.result, msgspec.UnsetType) else state.result,
             state.effect,

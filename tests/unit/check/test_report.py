@@ -40,7 +40,7 @@ def test_a_sound_definition_is_reported_with_numbers_and_bounds() -> None:
 
 def test_a_refuted_definition_ends_with_a_counterexample_and_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """The shortest way to the broken promise, as a transcript."""
-    monkeypatch.setattr(moves, "_TO_BE_UNDONE", (Outcome.COMPLETED,))
+    monkeypatch.setattr(moves, "TO_BE_UNDONE", (Outcome.COMPLETED,))
     code, said, _ = saga("Transfer")
     assert code == 1
     assert said.startswith("Transfer version 1: REFUTED: the saga failed, and debit may still be done\n")
@@ -49,7 +49,7 @@ def test_a_refuted_definition_ends_with_a_counterexample_and_one(monkeypatch: py
 
 def test_a_counterexample_reads_like_a_transcript(monkeypatch: pytest.MonkeyPatch) -> None:
     """What happens stands at the margin, what the machine answers is indented."""
-    monkeypatch.setattr(moves, "_TO_BE_UNDONE", (Outcome.COMPLETED,))
+    monkeypatch.setattr(moves, "TO_BE_UNDONE", (Outcome.COMPLETED,))
     report = check(plain(1))
     assert report.broken == "the saga failed, and s0 may still be done"
     assert report.counterexample == (

@@ -238,5 +238,5 @@ def test_cancelling_past_the_pivot_is_caught(monkeypatch: Patch) -> None:
 def test_leaving_out_a_pivot_before_its_turn_is_caught(monkeypatch: Patch) -> None:
     """A pivot that is left out in advance would cut off the way back of what comes before it."""
     definition = sound(PIVOTED)
-    monkeypatch.setattr(verbs, "_PASSED", tuple(Outcome))
+    monkeypatch.setattr(verbs, "PASSED", tuple(Outcome))
     assert refuted(definition) == "the saga turned back although its pivot is skipped"

@@ -13,7 +13,7 @@ from coordinator.saga.events import (
     StepCompleted,
 )
 from coordinator.saga.machine import COMPENSATING, FAILED, SUSPENDED, TRANSITIONS
-from coordinator.saga.model import Facing, Outcome, SagaStatus, StepState, Undo
+from coordinator.saga.model import Outcome, SagaStatus, StepState, Undo
 from tests.unit.check.samples import plain
 from tests.unit.check.twins import (
     LAST_GROUP,
@@ -33,7 +33,7 @@ from tests.unit.check.twins import (
 def test_not_undoing_an_unknown_step_is_caught(monkeypatch: Patch) -> None:
     """A coordinator that takes silence for failure leaves an effect behind."""
     definition = sound(plain(1))
-    monkeypatch.setattr(moves, "_TO_BE_UNDONE", (Outcome.COMPLETED,))
+    monkeypatch.setattr(moves, "TO_BE_UNDONE", (Outcome.COMPLETED,))
     assert refuted(definition) == LEFT_BEHIND
 
 
@@ -50,7 +50,7 @@ def test_honouring_a_late_success_is_caught(monkeypatch: Patch) -> None:
 
     def honour(c: moves.Context, _event: StepCompleted) -> Decision:
         done = replace(c.state, outcome=Outcome.COMPLETED, undo=Undo.NONE, deadline_ms=None)
-        return moves.proceed(c, moves.with_step(c.saga.steps, c.step, done), Facing.FORWARD)
+        return moves.go_forward(c, moves.with_step(c.saga.steps, c.step, done))
 
     put(monkeypatch, (COMPENSATING,), StepCompleted, honour)
     assert refuted(definition) in {
@@ -95,7 +95,7 @@ def test_giving_up_an_undo_and_going_on_is_caught(monkeypatch: Patch) -> None:
 
     def shrug(c: moves.Context, _why: str) -> Moved:
         given_up = replace(c.state, undo=Undo.COMPENSATED, deadline_ms=None)
-        return moves.proceed(c, moves.with_step(c.saga.steps, c.step, given_up), Facing.BACKWARD)
+        return moves.go_back(c, moves.with_step(c.saga.steps, c.step, given_up))
 
     monkeypatch.setattr(rules, "back_off_or_park", shrug)
     assert refuted(definition) == LEFT_BEHIND

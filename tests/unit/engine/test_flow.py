@@ -75,7 +75,7 @@ def test_a_step_whose_participant_is_silent_waits_without_a_timeout() -> None:
     silence(control)
     decision = move(control, active, answer(active, 0))
     assert decision.effects == ()
-    assert held_steps(ORDER, active.saga.steps) == (1,)
+    assert held_steps(active.saga.status, active.saga.steps) == (1,)
     for hour in range(1, 24):
         control.timed_out([SECOND], NOW_MS)
         [timer] = due(ORDER, active.saga, now_ms=NOW_MS + hour * 3_600_000)
@@ -113,7 +113,7 @@ def test_no_more_are_in_flight_than_the_limit() -> None:
     """The one beyond it waits, until a slot is free."""
     control = flow(participants={FIRST: 2})
     actives = [started(control, number) for number in range(1, 4)]
-    assert [held_steps(ORDER, active.saga.steps) for active in actives] == [(), (), (0,)]
+    assert [held_steps(active.saga.status, active.saga.steps) for active in actives] == [(), (), (0,)]
     assert state(control, FIRST).in_flight == 2
     move(control, actives[0], answer(actives[0], 0))
     assert state(control, FIRST).in_flight == 1
