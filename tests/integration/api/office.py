@@ -81,6 +81,7 @@ class Office:
         topology: Topology,
         publisher: Publisher,
         known: tuple[SagaDefinition, ...] = definitions,
+        flow: FlowSettings | None = None,
     ) -> None:
         self.url = url
         self.topology = topology
@@ -99,7 +100,7 @@ class Office:
             DatabaseClock(SystemClock()),
             SystemChance(),
             observer,
-            Flow(FlowSettings(), self.registry.participants),
+            Flow(flow or FlowSettings(), self.registry.participants),
         )
 
     async def open(self) -> None:
@@ -153,8 +154,8 @@ async def open_offices(stack: LocalStack) -> AsyncIterator[Callable[[], Any]]:
     await publisher.start()
 
     @asynccontextmanager
-    async def make() -> AsyncIterator[Office]:
-        office = Office(url, Topology(prefix, counts), publisher)
+    async def make(flow: FlowSettings | None = None) -> AsyncIterator[Office]:
+        office = Office(url, Topology(prefix, counts), publisher, flow=flow)
         await office.open()
         try:
             yield office

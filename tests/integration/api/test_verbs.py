@@ -118,6 +118,18 @@ async def test_an_abandoned_saga_says_what_remains(office: Office) -> None:
     assert preview.version == pending.version
 
 
+async def test_a_preview_of_a_saga_that_turned_back_says_what_will_be_undone_and_what_remains(office: Office) -> None:
+    """Suspended, it will go on undoing; abandoned, it undoes nothing more and what was not undone stays done."""
+    saga_id, version = await suspended(office)
+    stated = events.ResolveRequested(*WHO, "debit_source", events.Resolution.COMPLETED, RESULT)
+    saga = await office.service.act(saga_id, version, stated)
+    saga = await office.service.act(saga_id, saga.version, events.CompensateRequested(*WHO))
+    later = await office.service.preview(saga_id, events.SuspendRequested(*WHO))
+    assert (later.to_be_undone, later.stays_done) == (["record_transfer", "debit_source"], [])
+    never = await office.service.preview(saga_id, events.AbandonRequested(*WHO))
+    assert (never.to_be_undone, never.stays_done) == ([], ["debit_source", "record_transfer"])
+
+
 async def test_what_is_stated_must_fit_the_step(office: Office) -> None:
     """A resolution with a result that the step's model refuses names the field, and nothing changes."""
     saga_id, version = await suspended(office)
