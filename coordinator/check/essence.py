@@ -10,12 +10,10 @@ from __future__ import annotations
 import msgspec
 
 from coordinator.saga.model import Facing, Outcome, Saga, SagaStatus, StepState, Undo, UndoEffect
+from coordinator.saga.moves import OPEN_OUTCOMES, OPEN_UNDOS, PASSED
 
 SOME_MS, FAR_MS = 1, 10**15
-_OPEN_OUTCOMES = (Outcome.ISSUED, Outcome.BACKING_OFF)
-_OPEN_UNDOS = (Undo.ISSUED, Undo.BACKING_OFF, Undo.DEAD_LETTERED)
-_DONE = (Outcome.COMPLETED, Outcome.SKIPPED)
-_SETTLED = (*_DONE, Outcome.FAILED)
+_SETTLED = (*PASSED, Outcome.FAILED)
 _EMPTY = msgspec.Raw(b"{}")
 
 
@@ -66,9 +64,9 @@ def _forget(saga: Saga, state: StepState) -> StepState:
         state = replace(state, outcome=outcome, payload=msgspec.UNSET, condition=None, problem=False)
     if saga.status is SagaStatus.SUSPENDED:
         # Whatever an operator does next, what is open gets a new budget, and what was held back is asked again.
-        if state.undo in _OPEN_UNDOS:
+        if state.undo in OPEN_UNDOS:
             return replace(state, undo_attempt=1, budget_base=0, redrives=0)
-        if state.outcome in _OPEN_OUTCOMES:
+        if state.outcome in OPEN_OUTCOMES:
             return replace(state, attempt=1, budget_base=0, redrives=0)
         if state.outcome is Outcome.WAITING:
             return replace(state, deadline_ms=None)
@@ -79,7 +77,7 @@ _Key = tuple[Outcome, Undo, int, int, int, int, bool, bool, bool, bool, bool, bo
 
 
 def _key(state: StepState) -> _Key:
-    acting, undoing = state.outcome in _OPEN_OUTCOMES, state.undo in _OPEN_UNDOS
+    acting, undoing = state.outcome in OPEN_OUTCOMES, state.undo in OPEN_UNDOS
     return (
         state.outcome,
         state.undo,
@@ -92,7 +90,7 @@ def _key(state: StepState) -> _Key:
         not isinstance(state.result, msgspec.UnsetType),
         state.effect is not None,
         state.late_success and state.undo is not Undo.COMPENSATED,
-        not isinstance(state.payload, msgspec.UnsetType) and state.outcome not in _DONE,
+        not isinstance(state.payload, msgspec.UnsetType) and state.outcome not in PASSED,
         state.condition,
         state.problem,
     )

@@ -139,7 +139,7 @@ async def test_a_statement_that_lands_late_is_no_refusal(
 
 
 async def test_an_answer_asks_flow_control_as_every_step_does(offices: Callable[..., Any]) -> None:
-    """A participant with a limit is its owner's to ask: after an answer over the API its step waits, nothing is sent."""
+    """A participant with a limit is its owner's to ask: after an answer over REST its step waits, nothing is sent."""
     async with offices(flow=FlowSettings(participants={"payment": 1})) as office:
         saga_id = await waiting(office)
         await office.service.answer(saga_id, yes("anna"))
