@@ -26,7 +26,7 @@ from coordinator.engine.reading import (
 )
 from coordinator.engine.registry import Registry, check_start_at
 from coordinator.engine.topology import Topology
-from coordinator.errors import InvalidInput
+from coordinator.errors import InvalidInput, Unavailable
 from coordinator.kafka.records import Outgoing
 from coordinator.saga import machine
 from coordinator.saga.definition import RECOVERY, Retry
@@ -101,7 +101,13 @@ class Decider:
         judge = _Judge(self, loaded, strangers, dict(taken))
         for arrival in arrivals:
             judge.judge(arrival)
-        if judge.doubted and (newer := await self._newer(judge.doubted)):
+        try:
+            newer = await self._newer(judge.doubted) if judge.doubted else {}
+        except Unavailable:
+            self.flow.give_back(judge.draft.taken)
+            raise
+        if newer:
+            self.flow.give_back(judge.draft.taken)
             loaded |= newer
             judge = _Judge(self, loaded, strangers, dict(taken))
             for arrival in arrivals:
@@ -218,7 +224,7 @@ class _Judge:
         if isinstance(decision, Moved):
             self.draft.move(active, before, event, decision, self._now_ms, roll)
             if self._held:
-                self._d.flow.moved(active, decision)
+                self.draft.taken += self._d.flow.moved(active, decision)
             return decision.verdict, decision.reason.partition(":")[0]
         if decision.verdict is Verdict.STALE and arrival.saga_id not in self._loaded:
             self.doubted.add(arrival.saga_id)
@@ -275,7 +281,7 @@ class _Judge:
         )
         self.draft.begin(active, moved, arrival.input_hash, self._now_ms)
         if self._held:
-            self._d.flow.moved(active, moved)
+            self.draft.taken += self._d.flow.moved(active, moved)
         self._taken[key] = (saga_id, arrival.input_hash)
         return Verdict.APPLIED, "started"
 
