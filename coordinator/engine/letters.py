@@ -109,6 +109,16 @@ def fits_whole(record: Record) -> bool:
     return _fits(record, _WHOLE)
 
 
+def may_be_cut(key: bytes | None, headers: KeptHeaders) -> bool:
+    """Whether a key and headers that a letter keeps reach a limit, so that there may have been more of them."""
+    return any(
+        len(key or b"") == limits.key
+        or len(headers) == limits.headers
+        or any(len(value or b"") == limits.header for _, value in headers)
+        for limits in (_SAMPLE, _WHOLE)
+    )
+
+
 def headers_json(headers: Iterable[tuple[str, bytes | None]]) -> bytes:
     """Headers as JSON: [name, text], [name, null] without a value, [name, null, base64] where it is no UTF-8."""
     shown: list[list[str | None]] = []
