@@ -11,6 +11,7 @@ from coordinator.api.bodies import Limits, fit, read_object
 from coordinator.api.documents import RetryBody
 from coordinator.api.parameters import Query
 from coordinator.api.problems import Fault, RequestRefused
+from coordinator.services.words import says_something
 from coordinator.store.reads import SagaSummary
 
 ACTOR = "anonymous"  # until requests are authenticated
@@ -22,7 +23,7 @@ async def read_act(request: Request, limits: Limits) -> tuple[int, str]:
     parameters.check_idempotency_key(request)
     condition = parameters.version_condition(request)
     body = fit(RetryBody, await read_object(request, limits.body_bytes_max, limits.body_timeout_seconds))
-    if not body.reason.strip() or not body.reason.isprintable():
+    if not says_something(body.reason):
         detail = "a reason is printable text that says something"
         raise RequestRefused(422, "invalid-input", detail, [Fault(detail, "/reason")])
     expected = body.expected_version if body.expected_version is not None else condition

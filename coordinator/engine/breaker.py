@@ -56,6 +56,11 @@ class Ramp:
         self._tokens -= 1
         self._taken += 1
 
+    def give_back(self) -> None:
+        """An action was not issued after all."""
+        self._tokens += 1
+        self._taken = max(0, self._taken - 1)
+
     def heard(self, replies: int) -> None:
         """The participant has answered."""
         self._heard += replies
@@ -81,6 +86,7 @@ class Breaker:
         self._per_second = per_second
         self._until_ms = 0
         self._probes = 0
+        self._turn = 0
         self.state = BreakerState.CLOSED
         self.since_ms: int | None = None
         self.why: str | None = None
@@ -112,6 +118,7 @@ class Breaker:
     def climb(self, now_ms: int) -> None:
         """Release on a ramp from now on, unless there is one already or nothing is to be released."""
         if self.state is BreakerState.CLOSED and self.ramp is None:
+            self._turn += 1
             self.ramp = Ramp(self._per_second, now_ms)
 
     def level(self) -> None:
@@ -129,14 +136,28 @@ class Breaker:
                 self._probes, self._until_ms = PROBES, now_ms + self._pause_ms
             elif self._probes < PROBES:
                 self._open_again(now_ms)
+            else:  # nobody was asked yet: the pause for an answer is still to come
+                self._until_ms = now_ms + self._pause_ms
         return self._probes if self.state is BreakerState.HALF_OPEN else 0
 
-    def take(self) -> None:
-        """A new action was issued."""
+    def take(self) -> int | None:
+        """A new action is to be issued; answers what gives its room back, None where room is not counted."""
         if self.state is BreakerState.HALF_OPEN:
             self._probes -= 1
         elif self.ramp is not None:
             self.ramp.take()
+        else:
+            return None
+        return self._turn
+
+    def give_back(self, turn: int) -> None:
+        """The action was not issued after all; `turn` is what `take` answered, of no worth when things have changed."""
+        if turn != self._turn:
+            return
+        if self.state is BreakerState.HALF_OPEN:
+            self._probes += 1
+        elif self.ramp is not None:
+            self.ramp.give_back()
 
     def _open_again(self, now_ms: int) -> None:
         self._pause_ms = min(self._pause_ms * 2, self._shortest_ms * LONGER_MAX)
@@ -148,4 +169,5 @@ class Breaker:
         self.ramp = None
 
     def _become(self, state: BreakerState, now_ms: int, why: str) -> None:
+        self._turn += 1
         self.state, self.since_ms, self.why = state, now_ms, why

@@ -12,7 +12,7 @@ from coordinator.engine.cache import ActiveSaga, SagaCache, from_row
 from coordinator.engine.clock import DatabaseClock, new_saga_id
 from coordinator.engine.draft import Draft
 from coordinator.engine.flow import Flow
-from coordinator.engine.letters import KEPT_ALWAYS, TRANSIENT, dead_record, reference_of
+from coordinator.engine.letters import TRANSIENT, dead_record, is_kept_always, reference_of
 from coordinator.engine.messages import CommandBuilder, refusal_id
 from coordinator.engine.ownership import Ownership
 from coordinator.engine.ports import Chance, Clock, Store
@@ -26,7 +26,7 @@ from coordinator.engine.reading import (
 )
 from coordinator.engine.registry import Registry, check_start_at
 from coordinator.engine.topology import Topology
-from coordinator.errors import InvalidInput
+from coordinator.errors import InvalidInput, Unavailable
 from coordinator.kafka.records import Outgoing
 from coordinator.saga import machine
 from coordinator.saga.definition import RECOVERY, Retry
@@ -39,6 +39,7 @@ from coordinator.wire.strict_json import encode
 log = structlog.get_logger()
 
 DEAD_LETTERS_PER_BATCH = 100  # per partition; further bad records of a batch share one row
+REDRIVEN_PER_BATCH = 300  # the same for those that say they are letters: a few passes of the recovery worker
 SAMPLE_EVERY_S = 1.0  # of records for sagas that nobody knows
 
 _ABOUT_A_SAGA = frozenset({ReplyArrival, TouchArrival})
@@ -100,7 +101,13 @@ class Decider:
         judge = _Judge(self, loaded, strangers, dict(taken))
         for arrival in arrivals:
             judge.judge(arrival)
-        if judge.doubted and (newer := await self._newer(judge.doubted)):
+        try:
+            newer = await self._newer(judge.doubted) if judge.doubted else {}
+        except Unavailable:
+            self.flow.give_back(judge.draft.taken)
+            raise
+        if newer:
+            self.flow.give_back(judge.draft.taken)
             loaded |= newer
             judge = _Judge(self, loaded, strangers, dict(taken))
             for arrival in arrivals:
@@ -170,6 +177,7 @@ class _Judge:
         self._counts: dict[int, list[int]] = {}
         self._next: dict[int, int] = {}
         self._dead: dict[int, int] = {}
+        self._redriven: dict[int, int] = {}
         self._crowd: dict[int, list[Arrival]] = {}
         self._now_ms = decider.now.now_ms()
         self._held = decider.flow.holding(self._now_ms)
@@ -216,7 +224,7 @@ class _Judge:
         if isinstance(decision, Moved):
             self.draft.move(active, before, event, decision, self._now_ms, roll)
             if self._held:
-                self._d.flow.moved(active, decision)
+                self.draft.taken += self._d.flow.moved(active, decision)
             return decision.verdict, decision.reason.partition(":")[0]
         if decision.verdict is Verdict.STALE and arrival.saga_id not in self._loaded:
             self.doubted.add(arrival.saga_id)
@@ -230,7 +238,8 @@ class _Judge:
         if arrival.saga_id in self._strangers:
             detail = "the definition of this saga is not known to this coordinator"
             return self._set_aside(arrival, "definition_unknown", detail), "definition_unknown"
-        if self._d.may_sample():
+        # The letter is closed until it is set aside again.
+        if reference_of(arrival.record) is not None or self._d.may_sample():
             self._set_aside(arrival, "unknown_saga", "no saga has this id; one record per second is kept")
         return Verdict.FOREIGN, "unknown_saga"
 
@@ -272,7 +281,7 @@ class _Judge:
         )
         self.draft.begin(active, moved, arrival.input_hash, self._now_ms)
         if self._held:
-            self._d.flow.moved(active, moved)
+            self.draft.taken += self._d.flow.moved(active, moved)
         self._taken[key] = (saga_id, arrival.input_hash)
         return Verdict.APPLIED, "started"
 
@@ -296,16 +305,21 @@ class _Judge:
         self.draft.records.append(Outgoing(topology.events, partition, token.saga_id.encode(), body, headers, token))
 
     def _set_aside(self, arrival: Arrival, reason: str, detail: str) -> Verdict:
-        if reason in KEPT_ALWAYS or reference_of(arrival.record) is not None:
+        if is_kept_always(arrival, reason) or self._has_room(arrival):
             self._write_dead(arrival, reason, detail)
-            return Verdict.QUARANTINED
-        kept = self._dead.get(arrival.part, 0)
-        if kept >= DEAD_LETTERS_PER_BATCH:
+        else:
             self._crowd.setdefault(arrival.part, []).append(arrival)
-            return Verdict.QUARANTINED
-        self._dead[arrival.part] = kept + 1
-        self._write_dead(arrival, reason, detail)
         return Verdict.QUARANTINED
+
+    def _has_room(self, arrival: Arrival) -> bool:
+        """Whether a row of its own has room; that a record is a letter is only what it says, until SQL looks."""
+        if reference_of(arrival.record) is None:
+            rows, rows_max = self._dead, DEAD_LETTERS_PER_BATCH
+        else:
+            rows, rows_max = self._redriven, REDRIVEN_PER_BATCH
+        kept = rows.get(arrival.part, 0)
+        rows[arrival.part] = min(kept + 1, rows_max)
+        return kept < rows_max
 
     def _write_dead(self, arrival: Arrival, reason: str, detail: str) -> None:
         d = self._d

@@ -11,6 +11,7 @@ from typing import assert_never
 import msgspec
 
 from coordinator.engine.cache import ActiveSaga
+from coordinator.engine.flow import Taken
 from coordinator.engine.journal import BEGAN, began, entry
 from coordinator.engine.messages import CommandBuilder
 from coordinator.kafka.records import Outgoing
@@ -47,7 +48,10 @@ class Written(msgspec.Struct, gc=False):
 
 
 class Draft:
-    """Collects what one statement will write and what will be published after it."""
+    """Collects what one statement will write and what will be published after it.
+
+    `taken` is the room that it took of participants: whoever throws the draft away gives it back.
+    """
 
     def __init__(self, commands: CommandBuilder, *, unless_unsent: bool = False) -> None:
         self._commands = commands
@@ -55,6 +59,7 @@ class Draft:
         self.batch = Batch()
         self.records: list[Outgoing] = []
         self.transitions: list[Transitioned] = []
+        self.taken: list[Taken] = []
         self._begun: dict[str, Written] = {}
         self._moved: dict[str, Written] = {}
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Container, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 import structlog
@@ -44,6 +45,13 @@ class ParticipantState(msgspec.Struct, frozen=True):
     since_ms: int | None
     why: str | None
     heard_ms: int | None
+
+
+class Taken(NamedTuple):
+    """Room that a decision took at a participant's breaker; it goes back when the decision is not written."""
+
+    breaker: Breaker
+    turn: int
 
 
 class _Line:
@@ -118,13 +126,26 @@ class Flow:
 
     # ------------------------------------------------------------ told by whoever decides
 
-    def moved(self, active: ActiveSaga, decision: Moved) -> None:
-        """A saga moves: count what it issues, and what it has in flight where that is limited."""
+    def moved(self, active: ActiveSaga, decision: Moved) -> list[Taken]:
+        """A saga moves: count what it issues, and what it has in flight where that is limited.
+
+        Answers the room that was taken: `give_back` it when the decision is not written.
+        """
+        taken: list[Taken] = []
         for effect in decision.effects:
             if isinstance(effect, IssueCommand) and effect.direction is _ACTION and effect.attempt == 1:
-                self._lines[active.definition.steps[effect.step].participant].breaker.take()
+                breaker = self._lines[active.definition.steps[effect.step].participant].breaker
+                turn = breaker.take()
+                if turn is not None:
+                    taken.append(Taken(breaker, turn))
         if self._limited:
             self._slots.note(active.definition, decision.saga, active.part, self._now_ms)
+        return taken
+
+    def give_back(self, taken: Iterable[Taken]) -> None:
+        """Decisions were thrown away: nobody was asked for anything. Slots are put right by the next look at a saga."""
+        for breaker, turn in taken:
+            breaker.give_back(turn)
 
     def look(self, active: ActiveSaga) -> None:
         """A saga was read: count what it has in flight where that is limited."""

@@ -21,8 +21,8 @@ REDRIVEN = "saga-redriven"  # the header `<letter id>;<try>` of a record that is
 # every replica knows the version that was asked for.
 TRANSIENT = frozenset({"definition_unknown", "version_not_ready", "internal"})
 
-# They belong to sagas that exist, or to letters that do: each is kept by itself, however many come at once.
-KEPT_ALWAYS = frozenset({"definition_unknown"})
+# They are in order, and belong to sagas that exist or shall begin: the fault is ours.
+_KEPT_ALWAYS = frozenset({"definition_unknown", "version_not_ready"})
 
 _REFERENCE = re.compile(rb"([1-9][0-9]{0,17});([1-9][0-9]{0,8})")
 
@@ -58,6 +58,14 @@ def reference_of(record: Record | None) -> Reference | None:
             found = _REFERENCE.fullmatch(value)
             return None if found is None else Reference(int(found[1]), int(found[2]))
     return None
+
+
+def is_kept_always(arrival: Arrival, reason: str) -> bool:
+    """Whether an arrival is kept by itself, however many come at once, because it is sent again by itself.
+
+    Only a reply of a saga that exists gets as far as a fault of ours; anybody can send records that find one sooner.
+    """
+    return reason in _KEPT_ALWAYS or (reason == "internal" and isinstance(arrival, ReplyArrival))
 
 
 def pause_ms(recovery: Retry, tries: int, roll: float) -> int | None:
@@ -99,6 +107,16 @@ def dead_record(
 def fits_whole(record: Record) -> bool:
     """Whether a record is small enough to be kept uncut."""
     return _fits(record, _WHOLE)
+
+
+def may_be_cut(key: bytes | None, headers: KeptHeaders) -> bool:
+    """Whether a key and headers that a letter keeps reach a limit, so that there may have been more of them."""
+    return any(
+        len(key or b"") == limits.key
+        or len(headers) == limits.headers
+        or any(len(value or b"") == limits.header for _, value in headers)
+        for limits in (_SAMPLE, _WHOLE)
+    )
 
 
 def headers_json(headers: Iterable[tuple[str, bytes | None]]) -> bytes:

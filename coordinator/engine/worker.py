@@ -109,7 +109,8 @@ class BatchWorker:
                 await self.land()
             decided = await self._decide_ahead(arrivals, marks)
             await self.land()
-            if len(self._still_ours(arrivals, marks)) < len(arrivals):
+            if decided is not None and len(self._still_ours(arrivals, marks)) < len(arrivals):
+                self._flow.give_back(decided.draft.taken)
                 decided = None
             task = asyncio.create_task(self._settle(arrivals, marks, decided))
             self._hand = _Hand(task, {*ids, *(decided.draft.saga_ids if decided is not None else ())})
@@ -209,6 +210,8 @@ class BatchWorker:
             committed = await self._write(decided.draft, tokens)
         except (RowMoved, KeyTaken, Contended, Unacceptable):
             self._relay.return_acknowledged(tokens)
+            if decided is not None:
+                self._flow.give_back(decided.draft.taken)
             for saga_id in saga_ids(arrivals):
                 self._cache.evict(saga_id)
             raise
@@ -296,6 +299,7 @@ class BatchWorker:
         try:
             committed = await self._write(draft, [])
         except (RowMoved, Contended, KeyTaken, Unacceptable) as error:
+            self._flow.give_back(draft.taken)
             if len(group) > 1:
                 middle = len(group) // 2
                 await self._fire_group(group[:middle], decide, sent=sent)
@@ -353,7 +357,7 @@ class BatchWorker:
                 return False
             draft.move(active, before, event, decision, now_ms, roll)
             if held:
-                self._flow.moved(active, decision)
+                draft.taken += self._flow.moved(active, decision)
         except Exception:
             log.exception("timer_failed", saga_id=active.id, alert=True)
             return False

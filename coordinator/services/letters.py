@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import msgspec
 import structlog
 
-from coordinator.engine.letters import fits_whole, headers_json, headers_of
+from coordinator.engine.letters import fits_whole, headers_json, headers_of, may_be_cut
 from coordinator.engine.ports import Bus
 from coordinator.engine.registry import Registry
 from coordinator.engine.topology import Topology
@@ -20,6 +20,7 @@ from coordinator.kafka.records import Record
 from coordinator.observability.metrics import Metrics
 from coordinator.services.legibility import KeptRecord, Legible, Refusal, changed_identity, legible, refusal_of
 from coordinator.services.recovery import LEASE_MS, send_again
+from coordinator.services.words import says_something
 from coordinator.store.letters import LAST_LETTER, KeptLetter, LetterFilter, LetterReads, LetterSummary
 from coordinator.store.postgres import PostgresStore
 
@@ -128,9 +129,8 @@ class LetterService:
         kept = await self._kept(letter_id)
         self._check_open(kept.summary, "send it again", "retry")
         self._check_single(kept.summary)
-        if value is None:
-            kept = await self._completed(kept)
-            _check_whole(kept)
+        kept = await self._completed(kept)
+        _check_whole(kept, value, headers)
         current = _current(kept)
         edited = _edited(current, value, headers or {})
         self._check_edit(_original(kept), edited, new_identity=new_identity)
@@ -202,7 +202,7 @@ class LetterService:
         except Unavailable as error:
             log.info("record_not_read_again", letter_id=letter.id, reason=str(error))
             return kept
-        if record is None or not fits_whole(record) or not _begins_with(record.value, kept.value):
+        if record is None or not fits_whole(record) or not _is_the_same(record, kept):
             return kept
         headers = headers_json(record.headers)
         await self._store.fetch("complete_dead_letter", letter.id, record.key, record.value, headers)
@@ -217,15 +217,22 @@ class LetterService:
             raise InvalidInput(f"the edit changes what the record is about: {', '.join(changed)}", "/value")
 
 
-def _check_whole(kept: KeptLetter) -> None:
+def _check_whole(kept: KeptLetter, value: bytes | None, headers: Mapping[str, bytes | None] | None) -> None:
+    """Refuse to send what was cut as if it were the whole: whoever has the rest must give it."""
     letter = kept.summary
-    if not letter.complete and kept.edited_value is None:
+    if letter.complete:
+        return
+    if value is None and kept.edited_value is None:
         sentence = f"of dead letter {letter.id} only the beginning is kept: give the whole value to send it again"
         raise InvalidInput(sentence, "/value")
+    if not headers and kept.edited_headers is None and may_be_cut(kept.key, headers_of(kept.headers)):
+        sentence = f"of dead letter {letter.id} not all headers are kept as they were: give those that are needed"
+        raise InvalidInput(sentence, "/headers")
 
 
-def _begins_with(value: bytes | None, beginning: bytes | None) -> bool:
-    return (value or b"").startswith(beginning or b"")
+def _is_the_same(record: Record, kept: KeptLetter) -> bool:
+    """Whether a record that was read again is the one of which a letter keeps the beginning."""
+    return record.key == kept.key and (record.value or b"").startswith(kept.value or b"")
 
 
 def _moved_on(letter: LetterSummary) -> LetterConflict:
@@ -237,7 +244,7 @@ def _moved_on(letter: LetterSummary) -> LetterConflict:
 
 def _check_words(actor: str, reason: str) -> None:
     for name, text, longest in (("actor", actor, ACTOR_MAX), ("reason", reason, REASON_MAX)):
-        if not text.strip() or len(text) > longest or not text.isprintable():
+        if len(text) > longest or not says_something(text):
             raise InvalidInput(f"the {name} is 1 to {longest} printable characters", f"/{name}")
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 import structlog
@@ -18,7 +19,7 @@ import structlog
 from coordinator.engine.cache import ActiveSaga
 from coordinator.engine.clock import DatabaseClock, new_saga_id
 from coordinator.engine.draft import Draft
-from coordinator.engine.flow import Flow
+from coordinator.engine.flow import Flow, Taken
 from coordinator.engine.messages import CommandBuilder
 from coordinator.engine.observer import Observer
 from coordinator.engine.ports import Chance, Clock, Store
@@ -75,6 +76,15 @@ class Found(msgspec.Struct, frozen=True):
 Outcome = Begun | Found | SagaError
 
 
+class _Plan(NamedTuple):
+    """How a saga begins; `taken` is the room that its first steps took."""
+
+    active: ActiveSaga
+    moved: Moved
+    now_ms: int
+    taken: list[Taken]
+
+
 class _Item:
     """One wanted saga on its way; `plan` is what is, or may already be, written for it."""
 
@@ -82,7 +92,7 @@ class _Item:
 
     def __init__(self, wanted: NewSaga) -> None:
         self.wanted = wanted
-        self.plan: tuple[ActiveSaga, Moved, int] | None = None
+        self.plan: _Plan | None = None
         self.outcome: Outcome | None = None
 
 
@@ -202,9 +212,10 @@ class Starter:
             key = taken.get(item.wanted.key)
             if key is None:
                 continue
-            if item.plan is not None and item.plan[0].id == key.saga_id:
+            if item.plan is not None and item.plan.active.id == key.saga_id:
                 ours.append(item)
             else:
+                self._drop(item)
                 item.outcome = _found(key, item.wanted)
         if ours:
             # The statement whose answer we did not hear was committed after all.
@@ -218,17 +229,17 @@ class Starter:
         first: dict[tuple[str, str], _Item] = {}
         followers = [item for item in items if first.setdefault(item.wanted.key, item) is not item]
         leaders = list(first.values())
-        for item in leaders:
-            if item.plan is None:
-                item.plan = self._plan(item.wanted)
+        new = [item for item in leaders if item.plan is None]
+        for item in new:
+            item.plan = self._plan(item.wanted)
         draft = self._draft(leaders)
         try:
             began = self._observer.statement_begins()
             committed = await self._store.commit(draft.finish())
             self._observer.statement_ended(began)
         except (KeyTaken, Contended, Unacceptable):
-            for item in leaders:
-                item.plan = None  # surely not written: a later try chooses a newer id
+            for item in new:  # surely not written; an older plan may be, by a statement that was not heard of
+                self._drop(item)
             raise
         self._settle(draft, leaders, committed)
         for item in followers:
@@ -237,9 +248,20 @@ class Starter:
                 same = leader.wanted.input_hash == item.wanted.input_hash
                 item.outcome = Found(leader.outcome.active.id, same)
 
+    def _drop(self, item: _Item) -> None:
+        """Forget a plan that is not written: a later try chooses a newer id."""
+        if item.plan is not None:
+            self._flow.give_back(item.plan.taken)
+            item.plan = None
+
     async def _halve(self, items: list[_Item], error: Unacceptable) -> None:
-        """Postgres refuses a value of one of these: find it, so that the others begin."""
+        """Postgres refuses a value of one of these: find it, so that the others begin.
+
+        A statement that was not heard of may have landed meanwhile: then it is refused because it is there.
+        """
         if len(items) == 1:
+            if not await self._look_up(items):
+                return
             log.error("start_unacceptable", business_key=items[0].wanted.business_key, reason=str(error))
             items[0].outcome = InvariantError("this saga cannot be written")
             return
@@ -247,7 +269,7 @@ class Starter:
         await self._begin(items[:middle])
         await self._begin(items[middle:])
 
-    def _plan(self, wanted: NewSaga) -> tuple[ActiveSaga, Moved, int]:
+    def _plan(self, wanted: NewSaga) -> _Plan:
         now_ms = self._now.now_ms()
         saga_id = new_saga_id(now_ms, self._chance)
         part = partition_of(saga_id.encode(), self._topology.counts[self._topology.replies])
@@ -270,17 +292,16 @@ class Starter:
             wanted.input,
             now_ms,
         )
-        if held and part in self._flow.parts:
-            self._flow.moved(active, moved)
-        return active, moved, now_ms
+        taken = self._flow.moved(active, moved) if held and part in self._flow.parts else []
+        return _Plan(active, moved, now_ms, taken)
 
     def _draft(self, items: Sequence[_Item]) -> Draft:
         """What a statement writes for planned items; the same each time, so it can be published after any of them."""
         draft = Draft(self._commands)
         for item in items:
             if item.plan is not None:
-                active, moved, now_ms = item.plan
-                draft.begin(active, moved, item.wanted.input_hash, now_ms)
+                plan = item.plan
+                draft.begin(plan.active, plan.moved, item.wanted.input_hash, plan.now_ms)
         return draft
 
     def _settle(self, draft: Draft, items: Sequence[_Item], committed: Committed | None) -> None:
@@ -291,7 +312,7 @@ class Starter:
         self._observer.committed(draft.transitions, {}, committed or Committed(now_ms, now_ms))
         for item in items:
             if item.plan is not None:
-                item.outcome = Begun(item.plan[0], 0 if committed is None else committed.at_ms)
+                item.outcome = Begun(item.plan.active, 0 if committed is None else committed.at_ms)
 
 
 def _found(key: TakenKey, wanted: NewSaga) -> Found:

@@ -255,11 +255,6 @@ class Batch:
         """Record what a person did, in the same statement."""
         self.audits.append((actor, action, saga_id, reason, before, after))
 
-    @property
-    def empty(self) -> bool:
-        """Nothing to write but, perhaps, the deletion of acknowledged messages."""
-        return not (self.fences or self.moves or self.starts)
-
     def arguments(self) -> list[Any]:
         """The statement's parameters; saga rows are sorted by id, so that overlapping writers cannot deadlock."""
         self.moves.sort(key=_by_id)

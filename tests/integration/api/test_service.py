@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from coordinator.engine.breaker import PROBES
 from coordinator.errors import Unavailable
 from coordinator.services.sagas import KeyConflict, Started, StartRequest
 from coordinator.services.verbs import VerbRefused
 from coordinator.store.batch import Batch
-from coordinator.store.postgres import Committed
+from coordinator.store.postgres import Committed, Contended, KeyTaken
 from deploy.local.stack import LocalStack
 from tests.integration.api.office import Commit, Office
 from tests.integration.api.server import order
@@ -34,6 +35,44 @@ async def test_a_start_that_never_arrived_is_repeated(office: Office) -> None:
     """The connection broke before the statement: the next try begins the saga."""
     office.store.around = _fails_once(after=False)
     assert (await office.service.start(_request())).created
+
+
+@pytest.mark.parametrize("contended", [True, False])
+async def test_a_start_that_lands_late_is_ours(office: Office, contended: bool) -> None:
+    """A statement that was given up for lost commits under the next one, which is refused: we hear 'created'."""
+    unheard: list[Batch] = []
+
+    async def late(commit: Commit, batch: Batch) -> Committed:
+        if not unheard:
+            unheard.append(batch)
+            raise Unavailable("the connection was lost")
+        office.store.around = None
+        await commit(unheard[0])
+        if contended:
+            raise Contended("the key is locked")
+        return await commit(batch)
+
+    before = await office.sagas()
+    office.store.around = late
+    started = await office.service.start(_request())
+    assert started.created
+    assert await office.sagas() == before + 1
+
+
+async def test_a_start_that_is_refused_spends_no_room(office: Office) -> None:
+    """Somebody else took a key of our group: whoever was not asked for anything has as much room as before."""
+    await office.service.start(_request())  # from here on the database's time is known
+    flow = office.service._flow
+    flow.own({0, 1}, 2)
+    flow.timed_out(["inventory"] * 20, 0)
+
+    async def faster(_commit: Commit, _batch: Batch) -> Committed:
+        office.store.around = None
+        raise KeyTaken("by the test")
+
+    office.store.around = faster
+    assert (await office.service.start(_request())).created
+    assert flow.room("inventory") == PROBES - 1
 
 
 async def test_a_start_is_refused_while_postgres_stays_away(office: Office) -> None:

@@ -85,6 +85,49 @@ def test_it_stays_half_open_when_there_is_nothing_to_try_it_with() -> None:
         assert breaker.room(PAUSE_MS + minute * 60_000) == PROBES
 
 
+def test_a_probe_has_time_for_its_answer_however_late_it_is_sent() -> None:
+    """Nothing waited for an hour: all probes may go then, and silence counts from there."""
+    breaker = opened()
+    assert breaker.room(PAUSE_MS) == PROBES
+    assert take_all(breaker, 3_600_000) == PROBES
+    assert breaker.room(3_600_000 + PAUSE_MS - 1) == 0
+    assert breaker.since_ms == PAUSE_MS
+    assert breaker.room(3_600_000 + PAUSE_MS) == 0
+    assert (breaker.state, breaker.since_ms) == (BreakerState.OPEN, 3_600_000 + PAUSE_MS)
+
+
+def test_probes_that_were_not_sent_after_all_are_given_back() -> None:
+    """Nobody was asked, so that silence says nothing: it stays half open, and may be tried as often as before."""
+    breaker = opened()
+    assert breaker.room(PAUSE_MS) == PROBES
+    for turn in [breaker.take() for _ in range(PROBES)]:
+        assert turn is not None
+        breaker.give_back(turn)
+    assert breaker.room(3 * PAUSE_MS) == PROBES
+    assert breaker.state is BreakerState.HALF_OPEN
+
+
+def test_what_a_ramp_gave_is_given_back_to_the_same_ramp_only() -> None:
+    """An action that was not issued leaves its room to another; one that comes back too late leaves none."""
+    breaker = opened()
+    assert breaker.room(PAUSE_MS) == PROBES
+    probe = breaker.take()
+    breaker.heard(1, PAUSE_MS)
+    assert breaker.room(PAUSE_MS) == 1
+    released = breaker.take()
+    assert probe is not None
+    assert released is not None
+    breaker.give_back(probe)
+    assert breaker.room(PAUSE_MS) == 0
+    breaker.give_back(released)
+    assert breaker.room(PAUSE_MS) == 1
+
+
+def test_an_open_road_counts_nothing() -> None:
+    """Without a breaker's objection there is nothing to give back."""
+    assert Breaker(3, PAUSE_MS, RATE).take() is None
+
+
 def test_a_reply_closes_it_and_begins_a_ramp() -> None:
     """Open or half open, a sign of life is enough; what was held comes slowly at first."""
     for tried in (False, True):
