@@ -20,6 +20,7 @@ from typing import Literal, TypeVar
 import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from coordinator.api.access import Anybody
 from coordinator.api.app import ApiParts, create_app, create_health_app, create_waiting_app
 from coordinator.api.health import Check, database_check, log_days_check, migrations_check, publisher_check
 from coordinator.api.listening import check_exposure, serve
@@ -175,6 +176,7 @@ class Coordinator:
                 metrics=self._metrics.registry,
                 checks=self._checks,
                 limits=settings.api,
+                authenticator=Anybody(),
             )
         )
         # What a request in hand commits while we stop is published and acknowledged, too.

@@ -8,13 +8,11 @@ from starlette.responses import Response
 
 from coordinator.api import parameters
 from coordinator.api.bodies import Limits, fit, read_object
-from coordinator.api.documents import RetryBody
+from coordinator.api.documents.verbs import RetryBody
 from coordinator.api.parameters import Query
 from coordinator.api.problems import Fault, RequestRefused
 from coordinator.services.words import says_something
 from coordinator.store.reads import SagaSummary
-
-ACTOR = "anonymous"  # until requests are authenticated
 
 
 async def read_act(request: Request, limits: Limits) -> tuple[int, str]:

@@ -12,14 +12,19 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from coordinator.api import documents
+from coordinator.api import openapi
+from coordinator.api.access import Authenticator, Permission
 from coordinator.api.bodies import Limits
 from coordinator.api.definitions import add_definition_routes
+from coordinator.api.documents import catalogue
+from coordinator.api.documents.common import TAGS
 from coordinator.api.health import Check, ReadinessProbe
 from coordinator.api.middleware import Guard, request_id_of
+from coordinator.api.parameters import Query
 from coordinator.api.participants import add_participant_routes
 from coordinator.api.problems import RequestRefused, respond, starting
 from coordinator.api.replays import add_replay_route
+from coordinator.api.routes import Routes
 from coordinator.api.sagas import add_saga_routes
 from coordinator.choreography.choreographies import Choreographies
 from coordinator.choreography.replaying import Replays
@@ -46,15 +51,19 @@ class ApiParts(msgspec.Struct, frozen=True):
     metrics: CollectorRegistry
     checks: Sequence[Check]
     limits: Limits
+    authenticator: Authenticator
 
 
 def create_app(parts: ApiParts) -> FastAPI:
     """Build the app of a process that serves clients."""
     app = create_health_app(parts.metrics, parts.checks)
-    add_definition_routes(app, parts.reads, parts.registry, parts.choreographies)
-    add_saga_routes(app, parts.service, parts.reads, parts.registry, parts.choreographies, parts.limits)
-    add_replay_route(app, parts.replays, parts.limits)
-    add_participant_routes(app, parts.flow, parts.reads)
+    routes = Routes(app, parts.authenticator)
+    add_definition_routes(routes, parts.reads, parts.registry, parts.choreographies)
+    add_saga_routes(routes, parts.service, parts.reads, parts.registry, parts.choreographies, parts.limits)
+    add_replay_route(routes, parts.replays, parts.limits)
+    add_participant_routes(routes, parts.flow, parts.reads)
+    app.state.routes = routes
+    routes.get("/v1/openapi.json", catalogue.OPENAPI, Permission.LOOK, _openapi(routes))
     return app
 
 
@@ -77,9 +86,9 @@ def create_health_app(metrics: CollectorRegistry, checks: Sequence[Check]) -> Fa
         version="1",
         docs_url=None,
         redoc_url=None,
+        openapi_url=None,
         redirect_slashes=False,
     )
-    app.openapi = lambda: documents.document(app)  # type: ignore[method-assign]
     app.add_middleware(Guard, registry=metrics)
     app.add_exception_handler(SagaError, _on_saga_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
@@ -91,6 +100,15 @@ def create_health_app(metrics: CollectorRegistry, checks: Sequence[Check]) -> Fa
     }.items():
         app.add_api_route(path, endpoint, include_in_schema=False, response_model=None)
     return app
+
+
+def _openapi(routes: Routes) -> Callable[[Request], Awaitable[Response]]:
+    async def described(request: Request) -> Response:
+        Query(request)
+        written = openapi.write("Saga coordinator", _DESCRIPTION, TAGS, routes.declared)
+        return Response(msgspec.json.encode(written), media_type="application/json")
+
+    return described
 
 
 async def _alive(request: Request) -> Response:  # noqa: ARG001 - a route gets its request

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import msgspec
-from fastapi import FastAPI, Request
+from starlette.requests import Request
 from starlette.responses import Response
 
-from coordinator.api import documents
+from coordinator.api.access import Permission
+from coordinator.api.documents import catalogue
 from coordinator.api.parameters import Query
+from coordinator.api.routes import Routes
 from coordinator.choreography.choreographies import Choreographies
 from coordinator.engine.registry import Registry
 from coordinator.services.catalogue import list_definitions
@@ -15,14 +17,14 @@ from coordinator.store.reads import SagaReads
 from coordinator.store.replicas import LIVE_S
 
 
-def add_definition_routes(app: FastAPI, reads: SagaReads, registry: Registry, choreographies: Choreographies) -> None:
-    """Add the route to an app."""
+def add_definition_routes(routes: Routes, reads: SagaReads, registry: Registry, choreographies: Choreographies) -> None:
+    """Add the route."""
 
     async def listed(request: Request) -> Response:
         """List the versions."""
         Query(request)
         views = list_definitions(registry, await reads.definitions(LIVE_S), choreographies.sizes)
-        answer = documents.DefinitionList(views)
+        answer = catalogue.DefinitionList(views)
         return Response(msgspec.json.encode(answer), media_type="application/json")
 
-    app.get("/v1/definitions", **documents.DEFINITIONS)(listed)
+    routes.get("/v1/definitions", catalogue.DEFINITIONS, Permission.LOOK, listed)

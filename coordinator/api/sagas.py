@@ -5,16 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from fastapi import FastAPI, Request
+from starlette.requests import Request
 from starlette.responses import Response
 
-from coordinator.api import cursors, documents, parameters
-from coordinator.api.acts import ACTOR, accepted, read_act
+from coordinator.api import cursors, parameters
+from coordinator.api.access import Permission, principal_of
+from coordinator.api.acts import accepted, read_act
 from coordinator.api.bodies import Limits, fit, read_object
-from coordinator.api.documents import BulkBody, CompleteStepBody, FailStepBody, StartBody
+from coordinator.api.documents import sagas as documents
+from coordinator.api.documents import verbs
+from coordinator.api.documents.sagas import BulkBody, CompleteStepBody, FailStepBody, StartBody
 from coordinator.api.middleware import request_id_of
 from coordinator.api.parameters import Query
 from coordinator.api.problems import Fault, RequestRefused, body_of, problem_of
+from coordinator.api.routes import Routes
 from coordinator.choreography.choreographies import OBSERVED_PART, Choreographies
 from coordinator.choreography.views import describe_observed
 from coordinator.engine.registry import RESULT_BYTES_MAX, Registry
@@ -34,23 +38,24 @@ _FILTERS = ("status", "definition", "business_key", "since", "until", "limit", "
 
 
 def add_saga_routes(
-    app: FastAPI,
+    routes: Routes,
     service: SagaService,
     reads: SagaReads,
     registry: Registry,
     choreographies: Choreographies,
     limits: Limits,
 ) -> None:
-    """Add the routes to an app: verbs go to the service, questions straight to the reads."""
-    routes = _SagaRoutes(service, reads, registry, choreographies, limits)
-    app.post("/v1/sagas", **documents.START)(routes.start)
-    app.post("/v1/sagas/bulk", **documents.START_MANY)(routes.start_many)
-    app.get("/v1/sagas", **documents.LIST)(routes.list)
-    app.get("/v1/sagas/{saga_id}", **documents.GET)(routes.get)
-    app.get("/v1/sagas/{saga_id}/log", **documents.LOG)(routes.log)
-    app.post("/v1/sagas/{saga_id}/retry", **documents.RETRY)(routes.retry)
-    app.post("/v1/sagas/{saga_id}/steps/{step}/complete", **documents.COMPLETE_STEP)(routes.complete_step)
-    app.post("/v1/sagas/{saga_id}/steps/{step}/fail", **documents.FAIL_STEP)(routes.fail_step)
+    """Add the routes: verbs go to the service, questions straight to the reads."""
+    sagas = _SagaRoutes(service, reads, registry, choreographies, limits)
+    one = "/v1/sagas/{saga_id}"
+    routes.post("/v1/sagas", documents.START, Permission.START, sagas.start)
+    routes.post("/v1/sagas/bulk", documents.START_MANY, Permission.START, sagas.start_many)
+    routes.get("/v1/sagas", documents.LIST, Permission.LOOK, sagas.list)
+    routes.get(one, documents.GET, Permission.LOOK, sagas.get)
+    routes.get(f"{one}/log", documents.LOG, Permission.LOOK, sagas.log)
+    routes.post(f"{one}/retry", verbs.RETRY, Permission.ACT, sagas.retry)
+    routes.post(f"{one}/steps/{{step}}/complete", documents.COMPLETE_STEP, Permission.ANSWER, sagas.complete_step)
+    routes.post(f"{one}/steps/{{step}}/fail", documents.FAIL_STEP, Permission.ANSWER, sagas.fail_step)
 
 
 class _SagaRoutes:
@@ -142,7 +147,7 @@ class _SagaRoutes:
         """Let a suspended saga go on; needs a reason and the version that was looked at."""
         saga_id = parameters.saga_id(request)
         expected, reason = await read_act(request, self._limits)
-        saga = await self._service.retry(saga_id, expected, ACTOR, reason)
+        saga = await self._service.retry(saga_id, expected, principal_of(request).actor, reason)
         return accepted(saga)
 
     async def complete_step(self, request: Request) -> Response:
@@ -155,7 +160,9 @@ class _SagaRoutes:
         if len(raw) > RESULT_BYTES_MAX:
             detail = f"the result has {len(raw)} bytes as JSON; at most {RESULT_BYTES_MAX} are taken"
             raise RequestRefused(422, "invalid-input", detail, [Fault(detail, "/result")])
-        saga = await self._service.answer(saga_id, ExternalCompleted(step, ACTOR, msgspec.Raw(raw)))
+        saga = await self._service.answer(
+            saga_id, ExternalCompleted(step, principal_of(request).actor, msgspec.Raw(raw))
+        )
         return _json(saga, 202, {"etag": _etag(saga.version)})
 
     async def fail_step(self, request: Request) -> Response:
@@ -164,7 +171,8 @@ class _SagaRoutes:
         Query(request)
         parameters.check_idempotency_key(request)
         body = fit(FailStepBody, await self._body(request))
-        saga = await self._service.answer(saga_id, ExternalFailed(step, ACTOR, Failure(body.code, body.message)))
+        answer = ExternalFailed(step, principal_of(request).actor, Failure(body.code, body.message))
+        saga = await self._service.answer(saga_id, answer)
         return _json(saga, 202, {"etag": _etag(saga.version)})
 
     async def _body(self, request: Request) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from coordinator.choreography.choreographies import Choreographies
 from coordinator.choreography.draft import Draft, Tracked, track
 from coordinator.choreography.reading import Arrival, EventArrival, unreadable
 from coordinator.engine.clock import DatabaseClock, new_saga_id
-from coordinator.engine.letters import dead_record
+from coordinator.engine.letters import Crowds, dead_record
 from coordinator.engine.ports import Chance, Clock, Store
 from coordinator.engine.reading import BadArrival
 from coordinator.errors import Unavailable
@@ -97,22 +97,28 @@ class Recorder:
         events = [arrival for arrival in arrivals if isinstance(arrival, EventArrival)]
         known, archived, strange = await self._known({event.key for event in events})
         draft = Draft(self._choreographies)
+        crowds = Crowds()
         verdicts: Verdicts = Counter()
         now_ms = self.now.now_ms()
         for arrival in arrivals:
             if isinstance(arrival, BadArrival):
-                self._set_aside(draft, arrival, topic, verdicts)
+                verdicts[Verdict.QUARANTINED, arrival.reason] += 1
+                if not crowds.take(arrival, arrival.reason):
+                    self._set_aside(draft, arrival, topic)
             elif arrival.key in archived:
                 verdicts[Verdict.STALE, ARCHIVED] += 1
             elif arrival.key in strange:
                 detail = "this coordinator knows nothing of what this saga began with"
-                self._set_aside(draft, unreadable(arrival.record, "definition_unknown", detail), topic, verdicts)
+                verdicts[Verdict.QUARANTINED, "definition_unknown"] += 1
+                self._set_aside(draft, unreadable(arrival.record, "definition_unknown", detail), topic)
             else:
                 tracked = known.setdefault(arrival.key, self._new(arrival, now_ms))
                 if arrival.sighting.type in tracked.definition.by_type:
                     verdicts[draft.see(tracked, arrival, now_ms), arrival.sighting.type] += 1
                 else:  # a later version of the choreography expects it, the one this saga began with does not
                     verdicts[Verdict.FOREIGN, arrival.sighting.type] += 1
+        for crowd in crowds.rows():
+            self._set_aside(draft, crowd, topic)
         batch = draft.finish()
         if draft.transitions or batch.dead:
             committed = await self._store.commit(batch)
@@ -135,11 +141,10 @@ class Recorder:
     def _new(self, arrival: EventArrival, now_ms: int) -> Tracked:
         return Tracked(new_saga_id(now_ms, self._chance), arrival.definition, arrival.business_key, now_ms)
 
-    def _set_aside(self, draft: Draft, arrival: BadArrival, topic: str, verdicts: Verdicts) -> None:
+    def _set_aside(self, draft: Draft, arrival: BadArrival, topic: str) -> None:
         log.warning("event_set_aside", topic=topic, offset=arrival.offset, reason=arrival.reason, detail=arrival.detail)
         record = dead_record(arrival, arrival.reason, arrival.detail, self._cluster_id, topic, NO_RECOVERY, 0.0)
         draft.batch.set_aside_record(record)
-        verdicts[Verdict.QUARANTINED, arrival.reason] += 1
 
     def _count(self, draft: Draft, verdicts: Verdicts, now_ms: int) -> None:
         """Count what is durable."""

@@ -46,6 +46,12 @@ class EventTopic:
         self.watchdog = Watchdog()
         self.committed: dict[int, int] = {}
         self.is_joined = False
+        self.is_started = False
+
+    async def start(self) -> None:
+        """Connect; only from then on is there anything to watch. Raises Unavailable, ConfigurationError."""
+        await self.subscriber.start(self)
+        self.is_started = True
 
     async def on_assigned(self, partitions: set[int]) -> None:
         """Reading goes on after the last commit: there is nothing to take over."""
@@ -111,7 +117,7 @@ class ChoreographyObserver:
         return ", ".join(problem for problem in problems if problem is not None) or None
 
     async def _follow(self, topic: EventTopic, stopping: asyncio.Event) -> None:
-        await self._patiently(lambda: topic.subscriber.start(topic), stopping)
+        await self._patiently(topic.start, stopping)
         while not stopping.is_set():
             await self._patiently(lambda: self._step(topic), stopping)
 
@@ -137,6 +143,8 @@ class ChoreographyObserver:
 
     async def _watch(self) -> None:
         for topic in self._topics:
+            if not topic.is_started:
+                continue
             seen = await topic.subscriber.observe()
             verdict = topic.watchdog.observe(self._clock.monotonic(), seen)
             if verdict.action is not Action.OK:

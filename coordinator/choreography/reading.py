@@ -73,13 +73,17 @@ def read(polled: list[Polled], source: str, topic: str, choreographies: Choreogr
 
 def _read_record(record: Record, source: str, topic: str, choreographies: Choreographies) -> list[Arrival]:
     try:
-        return [*_read_event(record, source, topic, choreographies)]
+        return _read_event(record, source, topic, choreographies)
     except Refused as refused:
-        detail = f"{refused.path}: {refused.detail}" if refused.path else refused.detail
-        return [unreadable(record, refused.reason, detail)]
+        return [_refused(record, refused)]
     except Exception as error:  # one record must not stop the others
         log.exception("record_not_read", topic=topic, partition=record.partition, offset=record.offset)
         return [unreadable(record, "internal", repr(error))]
+
+
+def _refused(record: Record, refused: Refused) -> BadArrival:
+    detail = f"{refused.path}: {refused.detail}" if refused.path else refused.detail
+    return unreadable(record, refused.reason, detail)
 
 
 def unreadable(record: Record, reason: str, detail: str) -> BadArrival:
@@ -87,28 +91,31 @@ def unreadable(record: Record, reason: str, detail: str) -> BadArrival:
     return BadArrival(record.partition, record.offset, record.offset + 1, reason, detail, record)
 
 
-def _read_event(record: Record, source: str, topic: str, choreographies: Choreographies) -> list[EventArrival]:
+def _read_event(record: Record, source: str, topic: str, choreographies: Choreographies) -> list[Arrival]:
+    """Read an event for each choreography that expects it; one that it does not name a saga of takes it from none."""
     envelope = open_envelope(record.headers, record.value)  # type: ignore[arg-type]
     expecting = choreographies.expecting(source, envelope.ce_type)
     if expecting and envelope.source != source:
         raise Refused("not_owner", f"only {source} says this on {topic}", path="ce_source")
     place = Place(topic, record.partition, record.offset)
     kept = KeptRecord(place, record.key, record.value, tuple(record.headers))
-    return [
-        EventArrival(
-            record.partition,
-            record.offset,
-            definition,
-            _business_key(envelope.data.get(definition.correlation), definition.correlation),
-            Sighting(envelope.ce_type, envelope.ce_id, place),
-            source,
-            kept,
-            encode(envelope.data),
-            envelope.traceparent,
-            record,
+    sighting, data = Sighting(envelope.ce_type, envelope.ce_id, place), encode(envelope.data)
+    arrivals: list[Arrival] = []
+    bad: BadArrival | None = None  # a record is set aside once, whoever cannot read it
+    for definition in expecting:
+        try:
+            key = _business_key(envelope.data.get(definition.correlation), definition.correlation)
+        except Refused as refused:
+            bad = bad or _refused(record, refused)
+            continue
+        arrivals.append(
+            EventArrival(
+                *(record.partition, record.offset, definition, key, sighting, source, kept, data),
+                envelope.traceparent,
+                record,
+            )
         )
-        for definition in expecting
-    ]
+    return arrivals if bad is None else [*arrivals, bad]
 
 
 def _business_key(value: object, field: str) -> str:

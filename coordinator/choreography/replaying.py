@@ -9,16 +9,15 @@ from __future__ import annotations
 from coordinator.choreography.choreographies import OBSERVED_PART, Choreographies
 from coordinator.choreography.draft import Draft, track
 from coordinator.engine.ports import Clock, Store
-from coordinator.errors import NotFound, Unavailable
+from coordinator.errors import NotFound
 from coordinator.saga.model import SagaStatus
 from coordinator.saga.observing import request_replay
+from coordinator.services.acting import Acting, members
 from coordinator.services.verbs import VerbRefused, VerbStale
-from coordinator.store.postgres import RowMoved, SagaRow
+from coordinator.store.postgres import SagaRow
 from coordinator.store.reads import SagaReads, SagaSummary
 
 ACTION = "replay"
-TRIES_MAX = 5
-PAUSE_S = 0.05
 
 
 class Replays:
@@ -28,41 +27,34 @@ class Replays:
         self._store = store
         self._reads = reads
         self._choreographies = choreographies
-        self._clock = clock
+        self._acting = Acting(reads, clock)
 
     async def replay(self, saga_id: str, expected_version: int, actor: str, reason: str) -> SagaSummary:
         """Have the last good event of a suspended saga published again; answers how the saga stands now.
 
         Raises NotFound, VerbRefused, VerbStale, Unavailable (whether it was taken is not known: look again).
         """
-        problem = Unavailable("the saga is being written all the time")
-        unknown = False
-        for attempt in range(1, TRIES_MAX + 1):
-            try:
-                # An earlier try may have been committed without its answer being heard.
-                if not (unknown and await self._reads.was_done(ACTION, saga_id, expected_version, actor, reason)):
-                    await self._replay_once(saga_id, expected_version, actor, reason)
-                return (await self._reads.summaries([saga_id]))[saga_id]
-            except RowMoved:
-                pass  # the next look says how the saga stands now
-            except Unavailable as error:
-                problem, unknown = error, True
-            await self._clock.sleep(PAUSE_S * attempt)
-        raise problem
+
+        async def once() -> None:
+            await self._replay_once(saga_id, expected_version, actor, reason)
+
+        async def was_done() -> bool:
+            return await self._reads.was_done(ACTION, saga_id, expected_version, actor, reason)
+
+        return await self._acting.act(saga_id, once, was_done)
 
     async def _replay_once(self, saga_id: str, expected_version: int, actor: str, reason: str) -> None:
         rows = await self._store.load([saga_id])
         if not rows:
             raise NotFound("there is no saga with this id")
         row = rows[0]
-        members = {"saga_id": saga_id, "saga_status": row.status, "version": row.version}
         if (problem := _problem(row)) is not None:
-            raise VerbRefused(problem, members)
+            raise VerbRefused(problem, members(row))
         if row.version != expected_version:
-            raise VerbStale(expected_version, members)
+            raise VerbStale(expected_version, members(row))
         tracked = track(row, self._choreographies)
         if tracked is None or tracked.saga is None:
-            raise VerbRefused("this coordinator does not know the saga's choreography", members)
+            raise VerbRefused("this coordinator does not know the saga's choreography", members(row))
         now_ms = await self._store.now_ms()
         change = request_replay(tracked.definition, tracked.saga, actor, now_ms)
         draft = Draft(self._choreographies)

@@ -17,12 +17,13 @@ from coordinator.choreography.deciding import Recorder
 from coordinator.choreography.draft import Draft, Tracked, track
 from coordinator.engine.ports import Bus, Store
 from coordinator.kafka.records import Outgoing
-from coordinator.saga.observing import Change, pass_deadline, replayed
+from coordinator.saga.observing import Change, pass_deadline, refuse_replay, replayed
 from coordinator.store.postgres import Contended, RowMoved, Unacceptable
 
 log = structlog.get_logger()
 
 DUE_MAX = 500  # sagas per pass
+LEFT_OUT_MS = 60_000  # so long nobody looks again at sagas that cannot be judged here
 
 Offsets = dict[tuple[str, int], int]
 
@@ -57,19 +58,16 @@ class ObservedTimers:
         self._ask_ends = ask_ends
         self._ask_read = ask_read
         self._probe: Probe | None = None
+        self._left_out: set[str] = set()
+        self._left_out_until_ms = 0
 
     async def fire(self) -> int:
         """Let what is due happen; answers how many sagas changed. Raises Unavailable."""
         now_ms = self._recorder.now.now_ms()
-        due = await self._store.due([OBSERVED_PART], now_ms, DUE_MAX)
-        if not due:
+        sagas = await self._due(now_ms)
+        if not sagas:
             self._probe = None
             return 0
-        sagas = [
-            tracked for row in await self._store.load(due) if (tracked := track(row, self._choreographies)) is not None
-        ]
-        if len(sagas) < len(due):
-            log.warning("observed_sagas_unknown", sagas=len(due) - len(sagas))
         early = [each.id for each in sagas if not _is_due(each, now_ms)]
         if early:
             await self._store.push_wake(early)
@@ -82,6 +80,25 @@ class ObservedTimers:
             late = [each for each in overdue if _deadline_ms(each) < read_until_ms]
             changed += await self._change(late, _miss)
         return changed
+
+    async def _due(self, now_ms: int) -> list[Tracked]:
+        """Find what is due and can be judged; what cannot is looked past for a while, so that it blocks nobody."""
+        if now_ms >= self._left_out_until_ms:
+            self._left_out.clear()
+        due = await self._store.due([OBSERVED_PART], now_ms, DUE_MAX + len(self._left_out))
+        wanted = [saga_id for saga_id in due if saga_id not in self._left_out]
+        rows = await self._store.load(wanted) if wanted else []
+        sagas = [tracked for row in rows if (tracked := track(row, self._choreographies)) is not None]
+        strange = {row.id for row in rows} - {each.id for each in sagas}
+        if strange:
+            self._leave_out(strange, now_ms, "their choreographies are not known here, or their states unreadable")
+        return sagas
+
+    def _leave_out(self, strange: set[str], now_ms: int, reason: str) -> None:
+        if not self._left_out:
+            self._left_out_until_ms = now_ms + LEFT_OUT_MS
+            log.warning("observed_sagas_left_out", sagas=len(strange), example=min(strange), reason=reason, alert=True)
+        self._left_out |= strange
 
     async def _read_until_ms(self, now_ms: int) -> int:
         """Up to which moment everything that was said has been taken in; 0 while that is not known."""
@@ -101,12 +118,16 @@ class ObservedTimers:
         if not owed:
             return 0
         result = await self._bus.publish([_record(each) for each in owed])
-        for _, why in result.refused:
-            log.error("replay_refused", reason=why, alert=True)
+        refused = {cast("str", token): why for token, why in result.refused}
+        for saga_id, why in refused.items():
+            log.error("replay_refused", saga_id=saga_id, reason=why, alert=True)
         if result.failed:
             log.warning("replay_postponed", sagas=len(result.failed), reason=result.error)
         sent = {cast("str", token) for token in result.acknowledged}
-        return await self._change([each for each in owed if each.id in sent], _replayed)
+        changed = await self._change([each for each in owed if each.id in sent], _replayed)
+        return changed + await self._change(
+            [each for each in owed if each.id in refused], lambda each, _: _refused(each, refused[each.id])
+        )
 
     async def _change(self, sagas: list[Tracked], decide: Callable[[Tracked, int], Change | None]) -> int:
         """Commit one change for each saga: all at once, else one by one; a saga that has moved on is left alone."""
@@ -124,6 +145,8 @@ class ObservedTimers:
         except (RowMoved, Contended, Unacceptable) as error:
             if len(sagas) == 1:
                 log.info("observed_timer_postponed", saga_id=sagas[0].id, reason=str(error))
+                if isinstance(error, Unacceptable):
+                    self._leave_out({sagas[0].id}, now_ms, str(error))
                 return 0
             for each, saga in zip(sagas, before, strict=True):
                 each.saga = saga
@@ -146,6 +169,10 @@ def _miss(tracked: Tracked, now_ms: int) -> Change | None:
 
 def _replayed(tracked: Tracked, now_ms: int) -> Change | None:
     return None if tracked.saga is None else replayed(tracked.definition, tracked.saga, now_ms)
+
+
+def _refused(tracked: Tracked, why: str) -> Change | None:
+    return None if tracked.saga is None else refuse_replay(tracked.saga, why)
 
 
 def _record(tracked: Tracked) -> Outgoing:

@@ -12,13 +12,12 @@ from coordinator.engine.cache import ActiveSaga, SagaCache, from_row
 from coordinator.engine.clock import DatabaseClock, new_saga_id
 from coordinator.engine.draft import Draft
 from coordinator.engine.flow import Flow
-from coordinator.engine.letters import TRANSIENT, dead_record, is_kept_always, reference_of
+from coordinator.engine.letters import TRANSIENT, Crowds, dead_record, reference_of
 from coordinator.engine.messages import CommandBuilder, refusal_id
 from coordinator.engine.ownership import Ownership
 from coordinator.engine.ports import Chance, Clock, Store
 from coordinator.engine.reading import (
     Arrival,
-    BadArrival,
     ReplyArrival,
     StartArrival,
     TouchArrival,
@@ -38,8 +37,6 @@ from coordinator.wire.strict_json import encode
 
 log = structlog.get_logger()
 
-DEAD_LETTERS_PER_BATCH = 100  # per partition; further bad records of a batch share one row
-REDRIVEN_PER_BATCH = 300  # the same for those that say they are letters: a few passes of the recovery worker
 SAMPLE_EVERY_S = 1.0  # of records for sagas that nobody knows
 
 _ABOUT_A_SAGA = frozenset({ReplyArrival, TouchArrival})
@@ -176,9 +173,7 @@ class _Judge:
         self._taken = taken
         self._counts: dict[int, list[int]] = {}
         self._next: dict[int, int] = {}
-        self._dead: dict[int, int] = {}
-        self._redriven: dict[int, int] = {}
-        self._crowd: dict[int, list[Arrival]] = {}
+        self._crowds = Crowds()
         self._now_ms = decider.now.now_ms()
         self._held = decider.flow.holding(self._now_ms)
         self.draft = Draft(decider.commands)
@@ -205,8 +200,8 @@ class _Judge:
 
     def reaches(self) -> list[tuple[int, int, list[int]]]:
         """Every arrival has its verdict: up to where each partition is judged, and the counts of its verdicts."""
-        for part, crowd in self._crowd.items():
-            self._set_aside_crowd(part, crowd)
+        for crowd in self._crowds.rows():
+            self._write_dead(crowd, crowd.reason, crowd.detail)
         return [(part, self._next[part], self._counts[part]) for part in sorted(self._next)]
 
     def _reply(self, arrival: ReplyArrival) -> tuple[Verdict, str]:
@@ -305,21 +300,9 @@ class _Judge:
         self.draft.records.append(Outgoing(topology.events, partition, token.saga_id.encode(), body, headers, token))
 
     def _set_aside(self, arrival: Arrival, reason: str, detail: str) -> Verdict:
-        if is_kept_always(arrival, reason) or self._has_room(arrival):
+        if not self._crowds.take(arrival, reason):
             self._write_dead(arrival, reason, detail)
-        else:
-            self._crowd.setdefault(arrival.part, []).append(arrival)
         return Verdict.QUARANTINED
-
-    def _has_room(self, arrival: Arrival) -> bool:
-        """Whether a row of its own has room; that a record is a letter is only what it says, until SQL looks."""
-        if reference_of(arrival.record) is None:
-            rows, rows_max = self._dead, DEAD_LETTERS_PER_BATCH
-        else:
-            rows, rows_max = self._redriven, REDRIVEN_PER_BATCH
-        kept = rows.get(arrival.part, 0)
-        rows[arrival.part] = min(kept + 1, rows_max)
-        return kept < rows_max
 
     def _write_dead(self, arrival: Arrival, reason: str, detail: str) -> None:
         d = self._d
@@ -335,13 +318,6 @@ class _Judge:
             reason=reason,
             detail=detail[:200],
         )
-
-    def _set_aside_crowd(self, part: int, crowd: list[Arrival]) -> None:
-        """Many bad records at once: one row for the rest of them, so that a flood cannot fill the table."""
-        first, last = crowd[0], crowd[-1]
-        whole = BadArrival(part, first.offset, last.next_offset, "crowd", "", None)
-        detail = f"{len(crowd)} records between these offsets were set aside; they are still in the topic"
-        self._write_dead(whole, "crowd", detail)
 
 
 def saga_ids(arrivals: Sequence[Arrival]) -> list[str]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, cast
 
 import msgspec
 
-from coordinator.engine.reading import Arrival, ReplyArrival
+from coordinator.engine.reading import Arrival, BadArrival, ReplyArrival
 from coordinator.kafka.records import Record
 from coordinator.saga.definition import Retry
 from coordinator.store.batch import DeadRecord
@@ -23,6 +24,9 @@ TRANSIENT = frozenset({"definition_unknown", "version_not_ready", "internal"})
 
 # They are in order, and belong to sagas that exist or shall begin: the fault is ours.
 _KEPT_ALWAYS = frozenset({"definition_unknown", "version_not_ready"})
+
+LETTERS_PER_BATCH = 100  # per partition; further bad records of a batch share one row
+REDRIVEN_PER_BATCH = 300  # the same for those that say they are letters: a few passes of the recovery worker
 
 _REFERENCE = re.compile(rb"([1-9][0-9]{0,17});([1-9][0-9]{0,8})")
 
@@ -102,6 +106,45 @@ def dead_record(
         None if reference is None else reference.letter_id,
         None if reference is None else reference.try_,
     )
+
+
+class Crowds:
+    """Many bad records at once: one row for the rest of each partition, so that a flood cannot fill the table.
+
+    One of these per batch.
+    """
+
+    def __init__(self) -> None:
+        self._kept: Counter[int] = Counter()
+        self._redriven: Counter[int] = Counter()
+        self._rest: dict[int, list[Arrival]] = {}
+
+    def take(self, arrival: Arrival, reason: str) -> bool:
+        """Whether a bad record goes with the crowd; else it is to be kept by itself."""
+        if is_kept_always(arrival, reason) or self._has_room(arrival):
+            return False
+        self._rest.setdefault(arrival.part, []).append(arrival)
+        return True
+
+    def _has_room(self, arrival: Arrival) -> bool:
+        """Whether a row of its own has room; that a record is a letter is only what it says, until SQL looks."""
+        if reference_of(arrival.record) is None:
+            rows, rows_max = self._kept, LETTERS_PER_BATCH
+        else:
+            rows, rows_max = self._redriven, REDRIVEN_PER_BATCH
+        rows[arrival.part] += 1
+        return rows[arrival.part] <= rows_max
+
+    def rows(self) -> list[BadArrival]:
+        """One bad record for the crowd of each partition."""
+        return [
+            BadArrival(
+                *(part, crowd[0].offset, crowd[-1].next_offset, "crowd"),
+                f"{len(crowd)} records between these offsets were set aside; they are still in the topic",
+                None,
+            )
+            for part, crowd in self._rest.items()
+        ]
 
 
 def fits_whole(record: Record) -> bool:

@@ -251,7 +251,12 @@ class Subscriber:
             return self._reader
 
     async def _connect(self, timeout_s: float) -> None:
-        """Make a consumer and ask to join; the caller holds the lock."""
+        """Make a consumer and ask to join, unless there is one: a second would stay in the group for ever.
+
+        The caller holds the lock.
+        """
+        if self._reader is not None:
+            return
         listener = self._listener
         if listener is None:
             raise Unavailable("the subscriber was stopped")

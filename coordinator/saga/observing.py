@@ -16,6 +16,7 @@ from coordinator.saga.model import TERMINAL, Facing, SagaStatus
 DUPLICATES_NOTED_MAX = 20  # per event; beyond it they are counted in the metrics only
 OBSERVED = "EventObserved"
 OVERDUE = "next_event_overdue"
+NOT_REPLAYED = "replay_refused"
 CONTRADICTION = "contradicting_event"
 BY_OBSERVER = "observer"
 
@@ -149,6 +150,14 @@ def replayed(definition: ChoreographyDefinition, saga: ObservedSaga, now_ms: int
         saga.state, replay_owed=False, deadline_ms=_deadline_ms(definition, saga.state.position, now_ms)
     )
     return Change(ObservedSaga(saga.version + 1, saga.status, state), "EventReplayed", state.position)
+
+
+def refuse_replay(saga: ObservedSaga, why: str) -> Change:
+    """Suspend a saga whose last good event Kafka never takes again."""
+    state = msgspec.structs.replace(saga.state, replay_owed=False, deadline_ms=None)
+    suspended = ObservedSaga(saga.version + 1, SagaStatus.SUSPENDED, state)
+    incident = Incident(NOT_REPLAYED, f"{state.position} cannot be published again: {why}")
+    return Change(suspended, "ReplayRefused", state.position, incident=incident)
 
 
 def _begin(definition: ChoreographyDefinition, sighting: Sighting, kept: KeptRecord, now_ms: int) -> Change:

@@ -10,8 +10,9 @@ compensation; both start empty and are written once.
     -           nothing_to_undo   refused: compensated_already answered as remembered
     any         any               answered as remembered       answered as remembered
 
-One exception: when the coordinator knows that the action was completed and we remember nothing of it (our memory ended,
-or the participant moved to the kit later), only the handler can tell from its data; so the compensation is run.
+One exception: when whoever asks knows that the action was completed (an event may prove it, too) and we remember
+nothing of it (our memory ended, or the participant moved to the kit later), only the handler can tell from its data;
+so the compensation is run.
 """
 
 from __future__ import annotations

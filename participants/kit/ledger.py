@@ -73,7 +73,9 @@ async def store(
         one.id = row["id"]
 
 
-async def postpone(connection: Connection, failed: Sequence[Record], handled: Sequence[Record]) -> None:
+async def postpone(
+    connection: Connection, failed: Sequence[Record | PostponedRecord], handled: Sequence[Record | PostponedRecord]
+) -> None:
     """Keep events that failed in a way that may pass, and drop those that were handled in the end."""
     if failed:
         places = [(one.topic, one.partition, one.offset, dump_headers(one.headers), one.value) for one in failed]

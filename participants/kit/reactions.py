@@ -11,7 +11,7 @@ nothing else, and a single event that is published again is enough to go on from
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -28,21 +28,26 @@ from coordinator.wire.messages import (
     StepFailed,
 )
 from coordinator.wire.murmur2 import partition_of
-from coordinator.wire.strict_json import Refused, encode
-from participants.kit.duties import COMPENSATED_ALREADY
+from coordinator.wire.strict_json import Refused, decode_object, encode
+from participants.kit import outcomes
+from participants.kit.duties import COMPENSATED_ALREADY, Prepared, Result
 from participants.kit.inbox import Record
 from participants.kit.participant import Participant, Reaction
 from participants.kit.replies import Outgoing
 
 KEY_LENGTH_MAX: Final = 200
+# An action takes and says no more than this; up to the readers' limit there is room for a refusal and the way back.
+EVENT_BYTES_MAX: Final = 240 * 1024
 _NEVER: Final = "9999-12-31T23:59:59Z"  # an event is a fact: it does not expire
 _NEVER_MS: Final = 253_402_300_799_000
-_HEADERS: Final = msgspec.json.Decoder(tuple[tuple[str, bytes], ...])
+_NOT_DONE: Final = frozenset({"error", "effect"})  # what a participant says of an action that is not, or not any more
+_HEADERS: Final = msgspec.json.Decoder(tuple[tuple[str, bytes | None], ...])
 
 
 class InboundEvent(InboundCommand, frozen=True, gc=False, kw_only=True):
-    """An event as the command that a reaction makes of it; `subject` is the business key."""
+    """An event as the command that a reaction of `participant` makes of it; `subject` is the business key."""
 
+    participant: str
     reaction: Reaction
     subject: str
     data: dict[str, Any]
@@ -81,6 +86,8 @@ def read_event(
     subject = envelope.data.get(reaction.correlation)
     if not isinstance(subject, str) or not 1 <= len(subject) <= KEY_LENGTH_MAX or not subject.isprintable():
         raise Refused("schema", f"1 to {KEY_LENGTH_MAX} printable characters", path=reaction.correlation)
+    if reaction.compensation is None and (size := len(encode(envelope.data))) > EVENT_BYTES_MAX:
+        raise Refused("too_large", f"{size} bytes; an action takes {EVENT_BYTES_MAX}")
     return InboundEvent(
         command=_command(participant.name, reaction, subject, envelope.data),
         name=reaction.compensation or reaction.action,
@@ -90,6 +97,7 @@ def read_event(
         reply_partition=partition_of(subject.encode(), partitions),
         not_after_ms=_NEVER_MS,
         traceparent=envelope.traceparent,
+        participant=participant.name,
         reaction=reaction,
         subject=subject,
         data=envelope.data,
@@ -102,6 +110,7 @@ def _command(name: str, reaction: Reaction, subject: str, data: dict[str, Any]) 
     if reaction.compensation is None:
         return Command(subject, reaction.event, reaction.action, action_id, 1, "action", data, _NEVER)
     mine = data.get(name)
+    is_done = isinstance(mine, dict) and not mine.keys() & _NOT_DONE
     return Compensation(
         *(
             subject,
@@ -115,12 +124,26 @@ def _command(name: str, reaction: Reaction, subject: str, data: dict[str, Any]) 
         ),
         compensates=action_id,
         original_payload=data,
-        original_outcome="unknown",
+        original_outcome="completed" if is_done else "unknown",
         original_result=mine if isinstance(mine, dict) else None,
     )
 
 
-def emit(participant: str, inbound: InboundEvent, reply: Reply, now_ms: int) -> Outgoing | None:
+def check_said(inbound: InboundEvent, outcome: Prepared) -> None:
+    """Check what would be said of a completed action, before its work is kept.
+
+    Raises outcomes.Refused when no reader would take it: whoever asked can do nothing but walk back.
+    """
+    if not isinstance(outcome, Result):
+        return
+    value = encode({**inbound.data, inbound.participant: msgspec.Raw(outcome.json.encode())})
+    try:
+        decode_object(value, max_bytes=EVENT_BYTES_MAX)
+    except Refused as refusal:
+        raise outcomes.Refused(refusal.reason, f"{inbound.reaction.emits}: {refusal.detail}") from None
+
+
+def emit(inbound: InboundEvent, reply: Reply, now_ms: int) -> Outgoing | None:
     """Turn an answer into the event that says it; None when there is nothing to say."""
     said = _said(inbound.reaction, reply)
     if said is None:
@@ -131,8 +154,8 @@ def emit(participant: str, inbound: InboundEvent, reply: Reply, now_ms: int) -> 
         topic=inbound.reply_topic,
         partition=inbound.reply_partition,
         key=inbound.subject.encode(),
-        headers=message_headers(ce_type, ce_id, participant, inbound.subject, now_ms, inbound.traceparent),
-        value=encode({**inbound.data, participant: answer}),
+        headers=message_headers(ce_type, ce_id, inbound.participant, inbound.subject, now_ms, inbound.traceparent),
+        value=encode({**inbound.data, inbound.participant: answer}),
     )
 
 
@@ -164,4 +187,4 @@ def dump_headers(headers: Iterable[tuple[str, bytes | None]]) -> str:
 
 def load_headers(text: str) -> tuple[tuple[str, bytes], ...]:
     """Read what `dump_headers` wrote."""
-    return _HEADERS.decode(text)
+    return cast("tuple[tuple[str, bytes], ...]", _HEADERS.decode(text))  # one that was null is null again

@@ -33,7 +33,7 @@ from participants.kit.ledger import postponed
 from participants.kit.outbox import Outbox
 from participants.kit.participant import Participant
 from participants.kit.publisher import Publisher
-from participants.kit.reactions import events_topic, read_event
+from participants.kit.reactions import PostponedRecord, events_topic, read_event
 from participants.kit.settings import Settings, SettingsWrong, read_settings
 from participants.kit.statements import statement
 from participants.kit.work import Batch, Worker
@@ -101,7 +101,7 @@ class Runner:
         await self._outbox.adopt()
         await self._consumer.start(self.stop)
         loops = [
-            asyncio.create_task(self._repeat(once, seconds))
+            asyncio.create_task(repeat(once, seconds))
             for once, seconds in (
                 (self._commit_offsets, COMMIT_SECONDS),
                 (self._tidy, TIDY_SECONDS),
@@ -150,25 +150,29 @@ class Runner:
     async def _batch(self, polled: Polled) -> Batch:
         commands: list[InboundCommand] = []
         rejected: list[DeadLetter] = []
+        strange: list[PostponedRecord] = []
+        unreadable: list[PostponedRecord] = []
         for one in polled.items:
-            item: InboundCommand | DeadLetter | None
-            if isinstance(one, DeadLetter):
-                item = one
-            else:
-                source = self._sources.get(one.topic)
-                item = read(one) if source is None else await self._read_event(one, source)
+            item = one if isinstance(one, DeadLetter) else await self._read(one)
             if isinstance(item, DeadLetter):
                 rejected.append(item)
+                if isinstance(one, PostponedRecord):
+                    unreadable.append(one)
             elif item is not None:
                 commands.append(item)
+            elif isinstance(one, PostponedRecord):
+                strange.append(one)
         if rejected:
             self.counts["dead_letters"] += len(rejected)
             first = rejected[0]
             log.warning("records_are_no_commands", count=len(rejected), reason=first.reason, detail=first.detail)
-        return Batch(commands=commands, rejected=rejected, acknowledged=self._outbox.take_acknowledged())
+        return Batch(commands, rejected, strange, unreadable, self._outbox.take_acknowledged())
 
-    async def _read_event(self, record: Record, source: str) -> InboundCommand | DeadLetter | None:
-        """Read an event as the command that it calls for; None for one that is none of our business."""
+    async def _read(self, record: Record) -> InboundCommand | DeadLetter | None:
+        """Read a command, or an event as the command that it calls for; None when it is none of our business."""
+        source = self._sources.get(record.topic)
+        if source is None:
+            return None if isinstance(record, PostponedRecord) else read(record)
         try:
             partitions = await self._publisher.partitions(self._events_topic)
             return read_event(record, self._participant, source, self._events_topic, partitions)
@@ -211,14 +215,6 @@ class Runner:
                     tag = await connection.execute(statement(name), memory_s, PRUNE_MAX)
                 log.info("memory_pruned", statement=name, rows=int(tag.removeprefix("DELETE ")))
 
-    async def _repeat(self, once: Callable[[], Awaitable[None]], seconds: float) -> None:
-        while True:
-            await asyncio.sleep(seconds)
-            try:
-                await once()
-            except (*UNREACHABLE, asyncpg.PostgresError) as error:
-                log.warning("housekeeping_failed", what=once.__name__, error=repr(error))
-
     async def _on_assigned(self) -> None:
         await self._outbox.sweep(0.0)
         if not self._is_ready:
@@ -245,6 +241,18 @@ class Runner:
             log.warning("acknowledged_replies_stay", error=repr(error))
         await asyncio.gather(self._hot.close(), self._cold.close())
         log.info("stopped", **self.counts)
+
+
+async def repeat(once: Callable[[], Awaitable[None]], seconds: float) -> None:
+    """Do something every so often, for ever: what goes wrong once is said, and does not end it."""
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await once()
+        except (*UNREACHABLE, asyncpg.PostgresError) as error:
+            log.warning("housekeeping_failed", what=once.__name__, error=repr(error))
+        except Exception:
+            log.exception("housekeeping_failed", what=once.__name__)
 
 
 def main(participant: Participant, arguments: Sequence[str] | None = None) -> None:

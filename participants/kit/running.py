@@ -10,8 +10,9 @@ from coordinator.wire.inbound import InboundCommand
 from coordinator.wire.messages import Compensation
 from participants.kit.database import AGAIN, ConnectionLost
 from participants.kit.duties import Prepared, prepare
-from participants.kit.outcomes import Refused, Retry
+from participants.kit.outcomes import Outcome, Refused, Retry
 from participants.kit.participant import Connection, Handler
+from participants.kit.reactions import InboundEvent, check_said
 
 log = structlog.get_logger()
 
@@ -24,7 +25,7 @@ async def run_swiftly(handler: Handler, group: Sequence[InboundCommand], connect
     """Run a handler over its commands; raises `NeedsCare` when the transaction must not be kept."""
     try:
         outcomes = await handler.run([inbound.command for inbound in group], connection)
-        prepared = [prepare(inbound, outcome) for inbound, outcome in zip(group, outcomes, strict=True)]
+        prepared = [_prepare(inbound, outcome) for inbound, outcome in zip(group, outcomes, strict=True)]
     except AGAIN:
         raise
     except Exception as error:
@@ -49,7 +50,7 @@ async def _run_one(handler: Handler, inbound: InboundCommand, connection: Connec
     try:
         async with connection.transaction():
             (outcome,) = await handler.run([inbound.command], connection)
-            prepared = prepare(inbound, outcome)
+            prepared = _prepare(inbound, outcome)
             if isinstance(prepared, Refused | Retry) and _undoes_writes(inbound, prepared):
                 raise prepared  # noqa: TRY301 (leaving the block by an exception is what rolls back)
     except (Refused, Retry) as answer:
@@ -61,6 +62,14 @@ async def _run_one(handler: Handler, inbound: InboundCommand, connection: Connec
     except Exception as error:  # noqa: BLE001 (whatever a handler raises is its answer)
         _raise_if_lost(connection, error)
         return internal(inbound, error)
+    return prepared
+
+
+def _prepare(inbound: InboundCommand, outcome: Outcome) -> Prepared:
+    """Check an answer and, where it becomes an event, what that would say; raises for what no reader would accept."""
+    prepared = prepare(inbound, outcome)
+    if isinstance(inbound, InboundEvent):
+        check_said(inbound, prepared)
     return prepared
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import asyncpg
@@ -46,11 +46,14 @@ CAREFUL_BATCHES: Final = 16
 class Batch:
     """What one poll brought; `work` adds the replies, which have ids once the batch is committed.
 
+    `strange` are events that were to be handled again and call for nothing now, `unreadable` those that are letters.
     `acknowledged` are outbox ids that Kafka has stored since the last batch, `crash` the phase of a crash on demand.
     """
 
     commands: Sequence[InboundCommand] = ()
     rejected: Sequence[DeadLetter] = ()
+    strange: Sequence[PostponedRecord] = ()
+    unreadable: Sequence[PostponedRecord] = ()
     acknowledged: Sequence[int] = ()
     outgoing: list[Outgoing] = field(default_factory=list)
     crash: str | None = None
@@ -125,7 +128,7 @@ class Worker:
 
     async def _one_by_one(self, batch: Batch) -> None:
         outgoing: list[Outgoing] = []
-        await self.work(Batch(rejected=batch.rejected, acknowledged=batch.acknowledged))
+        await self.work(replace(batch, commands=(), crash=None))
         for inbound in batch.commands:
             single = Batch(commands=[inbound], crash=batch.crash)
             await self.work(single)
@@ -151,7 +154,7 @@ class Worker:
                     case.reply = settle(case.inbound, case.memory, outcome)
         batch.outgoing = self._outgoing(cases, mine)
         await store(connection, mine, batch.outgoing, batch.acknowledged, batch.rejected)
-        await _postpone(connection, cases)
+        await _postpone(connection, batch, cases)
         if batch.crash == "before_commit":
             crash()
         return cases
@@ -213,14 +216,17 @@ class Worker:
         if case.reply is None:
             return None
         if isinstance(case.inbound, InboundEvent):
-            return emit(self._participant.name, case.inbound, case.reply, now_ms)
+            return emit(case.inbound, case.reply, now_ms)
         return address(self._participant.name, case.inbound, case.reply, now_ms)
 
 
-async def _postpone(connection: Connection, cases: Iterable[Case]) -> None:
-    """Keep the events that must be handled again, and let go of those that were."""
-    failed: list[Record] = []
-    handled: list[Record] = []
+async def _postpone(connection: Connection, batch: Batch, cases: Iterable[Case]) -> None:
+    """Keep the events that must be handled again, and let go of those that were.
+
+    One that calls for nothing is kept, too: another version of this participant may know it.
+    """
+    failed: list[Record | PostponedRecord] = [*batch.strange]
+    handled: list[Record | PostponedRecord] = [*batch.unreadable]
     for case in cases:
         if isinstance(case.inbound, InboundEvent):
             if case.reply is not None and may_pass(case.reply):

@@ -155,10 +155,11 @@ def test_labels_of_metrics_never_come_from_a_request(api: Api) -> None:
 
 
 def test_the_openapi_document_describes_every_route_and_refers_to_nothing_missing(api: Api) -> None:
-    """/openapi.json names the routes and methods, and each of its references resolves."""
-    document = api.get("/openapi.json").json
+    """/v1/openapi.json names the routes and methods, and each of its references resolves."""
+    document = api.get("/v1/openapi.json").json
     routes = {(method, path) for path, methods in document["paths"].items() for method in methods}
     assert routes == {
+        ("get", "/v1/openapi.json"),
         ("get", "/v1/definitions"),
         ("get", "/v1/participants"),
         ("post", "/v1/sagas/{saga_id}/replay"),

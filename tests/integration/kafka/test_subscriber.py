@@ -180,3 +180,14 @@ async def test_a_missing_topic_is_a_wrong_setting(kafka: Broker) -> None:
     for _ in range(2):
         with pytest.raises(ConfigurationError, match="does not exist"):
             await Subscriber(kafka.bootstrap_servers, "absent", "g", "tests").start(Recorder(), timeout_s=0.5)
+
+
+async def test_two_connections_at_once_are_one_member(kafka: Broker, publisher: Publisher, join: Join) -> None:
+    """Whoever comes second to connect finds that it is done: no forgotten member keeps partitions that nobody reads."""
+    topic = await new_topic(kafka.bootstrap_servers, 2)
+    listener = Recorder()
+    subscriber = await join(topic, listener)
+    await asyncio.gather(subscriber.rebuild(), subscriber.start(listener))
+    await publish(publisher, outgoing(topic, 20, partitions=2))
+    assert len(records(await collect(subscriber, has(20)))) == 20
+    assert subscriber.assigned == {0, 1}

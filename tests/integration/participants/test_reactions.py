@@ -17,6 +17,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from coordinator.wire.cloudevents import header, message_headers
 from coordinator.wire.murmur2 import partition_of
 from deploy.local.stack import LocalStack
+from participants.kit.reactions import EVENT_BYTES_MAX, dump_headers
 from tests.integration.participants.exchange import TRACE, now_ms
 from tests.integration.participants.office import ORDER, Office
 
@@ -183,6 +184,45 @@ async def test_what_may_pass_is_handled_again_without_being_asked(stage: Stage) 
     assert [ce_type for ce_type, _ in await stage.hear(one)] == ["PaymentProcessed"]
     assert await payments(stage.office, one) == ["done"]
     await stage.office.until("select count(*) = 0 from payment.kit_event")
+
+
+async def test_what_nobody_knows_any_more_holds_up_nobody(stage: Stage) -> None:
+    """Of the events that wait, bad ones become letters, unknown ones wait longer, and those behind are served.
+
+    The one behind has a header that is null.
+    """
+    one = order()
+    known = message_headers("InventoryReserved", "i", "inventory", None, now_ms())
+    waiting: list[tuple[str, list[tuple[str, bytes | None]], dict[str, Any]]] = [
+        ("inventory", [*known], {"order_id": 7}),
+        ("inventory", [*message_headers("InventoryDoubted", "i", "inventory", None, now_ms())], one),
+        ("stranger", [*known], one),
+        ("inventory", [*known, ("empty", None)], one),
+    ]
+    for number, (source, headers, data) in enumerate(waiting):
+        await stage.office.rows(
+            "insert into payment.kit_event (topic, part, record_offset, headers, value, run_at)"
+            " values ($1, 77, $2, $3, $4, clock_timestamp() - interval '1 hour')",
+            *(f"{stage.office.prefix}{source}.events", number, dump_headers(headers), msgspec.json.encode(data)),
+        )
+    assert [ce_type for ce_type, _ in await stage.hear(one)] == ["PaymentProcessed"]
+    await stage.office.until("select count(*) = 1 from payment.kit_dead_letter where part = 77 and record_offset = 0")
+    await stage.office.until(
+        "select array_agg(record_offset order by record_offset) = '{1,2}' and min(tries) > 1"
+        " and min(run_at) > clock_timestamp() - interval '1 minute' from payment.kit_event"
+    )
+    await stage.office.rows("delete from payment.kit_event where part = 77")
+    await stage.office.rows("delete from payment.kit_dead_letter where part = 77")
+
+
+async def test_what_no_reader_would_take_is_a_refusal(stage: Stage) -> None:
+    """An event that would grow beyond what readers take is not said: the action is rolled back and refused."""
+    one = order()
+    one["note"] = "x" * (EVENT_BYTES_MAX - len(msgspec.json.encode(one)) - 20)
+    await stage.say("inventory", "InventoryReserved", one)
+    [(ce_type, answer)] = await stage.hear(one)
+    assert (ce_type, answer["error"]["code"]) == ("PaymentFailed", "too_large")
+    assert await payments(stage.office, one) == []
 
 
 async def test_what_cannot_be_read_is_kept_and_holds_up_nobody(stage: Stage) -> None:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from coordinator.engine.letters import dead_record, headers_json, headers_of, pause_ms, reference_of
+from coordinator.engine.letters import (
+    LETTERS_PER_BATCH,
+    Crowds,
+    dead_record,
+    headers_json,
+    headers_of,
+    pause_ms,
+    reference_of,
+)
 from coordinator.engine.reading import BadArrival
 from coordinator.saga.definition import RECOVERY, Retry, seconds
 from coordinator.services.legibility import KeptRecord
@@ -88,3 +96,20 @@ def test_headers_survive_their_keeping() -> None:
     """Text, bytes that are no text, empty and null headers come back as they were, repeated names in their order."""
     headers = [("a", b"1"), ("a", b"\xff\xfe"), ("b", None), ("c", b""), ("d", "ü".encode())]
     assert headers_of(headers_json(headers)) == headers
+
+
+def test_a_crowd_shares_a_row() -> None:
+    """So many bad records of a batch are kept per partition; one row stands for the others, but for none of a saga."""
+    crowds = Crowds()
+    bad = [
+        BadArrival(part, at, at + 1, "schema", "why", None) for at in range(LETTERS_PER_BATCH + 3) for part in (0, 1)
+    ]
+    assert [each.offset for each in bad if crowds.take(each, each.reason)] == [
+        at for at in range(LETTERS_PER_BATCH, LETTERS_PER_BATCH + 3) for _ in (0, 1)
+    ]
+    assert not crowds.take(bad[0], "version_not_ready")
+    again = BadArrival(0, 9, 10, "schema", "why", record(b"{}", ("saga-redriven", b"12;3")))
+    assert not crowds.take(again, "schema")
+    assert [(row.part, row.offset, row.next_offset, row.reason) for row in crowds.rows()] == [
+        (part, LETTERS_PER_BATCH, LETTERS_PER_BATCH + 3, "crowd") for part in (0, 1)
+    ]

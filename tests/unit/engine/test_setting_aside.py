@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from coordinator.engine.deciding import DEAD_LETTERS_PER_BATCH, REDRIVEN_PER_BATCH
+from coordinator.engine.letters import LETTERS_PER_BATCH, REDRIVEN_PER_BATCH
 from coordinator.engine.reading import Arrival, BadArrival, read
 from coordinator.engine.registry import Registry
 from coordinator.kafka.records import Outgoing
@@ -43,7 +43,7 @@ def arrivals_of(records: Sequence[Arrived]) -> list[Arrival]:
 async def test_strangers_cannot_flood_the_table() -> None:
     """Beyond a hundred, unreadable records of a batch share one row, those that reveal a fault of ours too."""
     for reason in ("schema", "internal"):
-        assert await set_aside(Bench(), bad(reason)) == {reason: DEAD_LETTERS_PER_BATCH, "crowd": 1}
+        assert await set_aside(Bench(), bad(reason)) == {reason: LETTERS_PER_BATCH, "crowd": 1}
 
 
 async def test_starts_of_a_version_that_is_not_ready_are_kept_each() -> None:
@@ -73,7 +73,7 @@ async def test_who_only_says_that_a_record_is_a_letter_cannot_flood_the_table() 
     claimed = bad("schema", ("saga-redriven", b"12;3"))
     assert await set_aside(Bench(), claimed) == {"schema": REDRIVEN_PER_BATCH, "crowd": 1}
     both = [*claimed, *bad("schema")]
-    assert await set_aside(Bench(), both) == {"schema": REDRIVEN_PER_BATCH + DEAD_LETTERS_PER_BATCH, "crowd": 1}
+    assert await set_aside(Bench(), both) == {"schema": REDRIVEN_PER_BATCH + LETTERS_PER_BATCH, "crowd": 1}
 
 
 async def test_a_letter_of_a_saga_that_is_still_unknown_is_set_aside_again() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from coordinator.wire.cloudevents import header, message_headers
+from coordinator.wire.cloudevents import header, message_headers, open_envelope
 from coordinator.wire.messages import (
     Command,
     Compensation,
@@ -21,9 +21,18 @@ from coordinator.wire.messages import (
 )
 from coordinator.wire.murmur2 import partition_of
 from coordinator.wire.strict_json import Refused
-from participants.kit import Connection, Outcome, Participant
-from participants.kit.duties import COMPENSATED_ALREADY
-from participants.kit.reactions import InboundEvent, dump_headers, emit, load_headers, may_pass, read_event
+from participants.kit import Connection, Outcome, Participant, outcomes
+from participants.kit.duties import COMPENSATED_ALREADY, Duty, Memory, Result, duty
+from participants.kit.reactions import (
+    EVENT_BYTES_MAX,
+    InboundEvent,
+    check_said,
+    dump_headers,
+    emit,
+    load_headers,
+    may_pass,
+    read_event,
+)
 from participants.payment.handlers import payment
 from tests.unit.participants.test_participant import Record
 
@@ -47,7 +56,7 @@ def inbound(ce_type: str = "InventoryReserved", source: str = "inventory", **dat
 
 def said(event: InboundEvent, reply: Reply) -> tuple[str, dict[str, Any]] | None:
     """Say which event an answer becomes, and what its data is."""
-    one = emit("payment", event, reply, 0)
+    one = emit(event, reply, 0)
     if one is None:
         return None
     return (header(one.headers, "ce_type") or b"").decode(), msgspec.json.decode(one.value)
@@ -76,6 +85,25 @@ def test_a_walk_back_is_about_the_action() -> None:
     assert event.command.original_result == {"payment_id": "pay_1"}
 
 
+@pytest.mark.parametrize(
+    ("mine", "outcome"),
+    [
+        ({"payment": {"payment_id": "pay_1"}}, "completed"),
+        ({"payment": {"error": {"code": "card_declined", "message": "no"}}}, "unknown"),
+        ({"payment": {"effect": "undone"}}, "unknown"),
+        ({"payment": "paid"}, "unknown"),
+        ({}, "unknown"),
+    ],
+)
+def test_an_event_may_prove_what_is_forgotten(mine: dict[str, Any], outcome: str) -> None:
+    """What an event says we did is undone, even when our memory of it has ended; otherwise there is nothing to undo."""
+    event = inbound("ShipmentFailed", "shipping", **mine)
+    assert isinstance(event.command, Compensation)
+    assert event.command.original_outcome == outcome
+    wanted = Duty.RUN if outcome == "completed" else Duty.NOTHING_TO_UNDO
+    assert duty(event, Memory("o-1:ProcessPayment", "o-1"), 0) is wanted
+
+
 def test_what_is_none_of_our_business_is_left_alone() -> None:
     """Other types of the same topic are no dead letters."""
     assert read_event(record("InventoryCounted", {}), payment, "inventory", TOPIC, PARTITIONS) is None
@@ -91,6 +119,7 @@ def test_what_is_none_of_our_business_is_left_alone() -> None:
         (record("InventoryReserved", ORDER, source="shipping"), "not_owner"),
         (Record(b"{", tuple(message_headers("InventoryReserved", "i", "inventory", None, 0, None))), "not_json"),
         (Record(None, ()), "empty"),
+        (record("InventoryReserved", {**ORDER, "note": "x" * EVENT_BYTES_MAX}), "too_large"),
     ],
 )
 def test_what_cannot_be_read_says_why(one: Record, reason: str) -> None:
@@ -113,7 +142,7 @@ def test_what_is_said_carries_all_that_was_said() -> None:
 
 def test_an_event_has_one_id_for_ever() -> None:
     """It is made of the business key and the type, so saying it again is recognised by everybody."""
-    one = emit("payment", inbound(), StepCompleted("o-1", "s", "c", 1, {}), 0)
+    one = emit(inbound(), StepCompleted("o-1", "s", "c", 1, {}), 0)
     assert one is not None
     assert [header(one.headers, name) for name in ("ce_id", "ce_source", "ce_subject")] == [
         *(b"o-1:PaymentProcessed", b"payment", b"o-1")
@@ -156,5 +185,20 @@ def test_a_reaction_needs_its_handlers() -> None:
 
 def test_headers_are_kept_whatever_they_hold() -> None:
     """An event that is handled again later has the headers that it came with."""
-    headers = (("ce_type", b"X"), ("odd", b"\xff\x00"), ("odd", b""))
+    headers: Any = (("ce_type", b"X"), ("odd", b"\xff\x00"), ("odd", b""), ("odd", None))
     assert load_headers(dump_headers(headers)) == headers
+
+
+def test_what_no_reader_would_take_is_refused_in_time() -> None:
+    """A result that makes the event too large, or too deep, is a refusal; and the refusal can be read by everybody."""
+    event = inbound(note="x" * (EVENT_BYTES_MAX - 1000))
+    check_said(event, Result('{"payment_id":"pay_1"}'))
+    with pytest.raises(outcomes.Refused) as refused:
+        check_said(event, Result(f'{{"receipt":"{"x" * 1000}"}}'))
+    assert (refused.value.code, refused.value.message.split(":")[0]) == ("too_large", "PaymentProcessed")
+    with pytest.raises(outcomes.Refused, match="too_deep"):
+        check_said(inbound(), Result('{"a":' * 32 + "1" + "}" * 32))
+    worst = StepFailed("o-1", "s", "o-1:s", 1, StepError("\x01" * 100, "\x01" * 2_000, False))
+    one = emit(event, worst, 0)
+    assert one is not None
+    assert "error" in open_envelope(one.headers, one.value).data["payment"]

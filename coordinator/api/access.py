@@ -1,0 +1,91 @@
+"""Who may do what: roles, the permissions that routes declare, and who asks (docs/adr/0022-who-may-do-what.md)."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final, Protocol
+
+import msgspec
+from starlette.requests import Request
+from starlette.types import Scope
+
+from coordinator.api.problems import RequestRefused
+
+
+class Role(StrEnum):
+    """What somebody is trusted with."""
+
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+    ADMIN = "admin"
+    SERVICE = "service"
+
+
+class Permission(StrEnum):
+    """What a route needs; every route declares one."""
+
+    LOOK = "look"  # at sagas and definitions
+    INSPECT = "inspect"  # what operating needs: incidents, dead letters, participants, bulk work
+    START = "start"  # sagas
+    ANSWER = "answer"  # external steps
+    ACT = "act"  # go on with, turn back or halt what the definition foresees
+    DECIDE = "decide"  # say what is true instead of a participant: skip, resolve, abandon, edit
+    ADMINISTER = "administer"  # keys, and the audit
+
+
+GRANTS: Final[dict[Role, frozenset[Permission]]] = {
+    Role.VIEWER: frozenset({Permission.LOOK, Permission.INSPECT}),
+    Role.OPERATOR: frozenset(
+        {Permission.LOOK, Permission.INSPECT, Permission.START, Permission.ANSWER, Permission.ACT}
+    ),
+    Role.ADMIN: frozenset(Permission),
+    Role.SERVICE: frozenset({Permission.LOOK, Permission.START, Permission.ANSWER}),
+}
+"""Which permissions a role has; the only place that says so."""
+
+
+class Principal(msgspec.Struct, frozen=True):
+    """Who asks. `definitions` are the names of those whose sagas this principal may know of; None means all."""
+
+    actor: str
+    role: Role
+    definitions: frozenset[str] | None = None
+
+    def may(self, permission: Permission) -> bool:
+        """Whether this principal has a permission."""
+        return permission in GRANTS[self.role]
+
+    def knows(self, definition: str) -> bool:
+        """Whether this principal may know of the sagas of a definition."""
+        return self.definitions is None or definition in self.definitions
+
+
+class Authenticator(Protocol):
+    """Tells who asks."""
+
+    async def authenticate(self, scope: Scope) -> Principal:
+        """Who asks; raises RequestRefused (401) for nobody, 429 for one who asks too often, or Unavailable."""
+        ...
+
+
+class Anybody:
+    """Takes everybody for an administrator: for loopback, or where `insecure` was asked for."""
+
+    async def authenticate(self, scope: Scope) -> Principal:  # noqa: ARG002 - nothing of the request matters
+        """Everybody."""
+        return Principal("anonymous", Role.ADMIN)
+
+
+def principal_of(request: Request) -> Principal:
+    """Who asks; every request that has come as far as a route has one."""
+    found: Principal = request.scope["state"]["principal"]
+    return found
+
+
+def demand(request: Request, permission: Permission) -> Principal:
+    """Who asks, if they have a permission; raises RequestRefused (403) that tells nothing of what was asked for."""
+    principal = principal_of(request)
+    if not principal.may(permission):
+        detail = f"the role {principal.role} does not have the permission {permission}"
+        raise RequestRefused(403, "forbidden", detail)
+    return principal

@@ -1,0 +1,43 @@
+"""What several routes have in common in the OpenAPI document."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from coordinator.api.openapi import in_header, in_path
+
+
+class Body(BaseModel):
+    """A request body: strict, and with no field that nobody knows."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+TAGS = {
+    "sagas": "Start sagas and look at them.",
+    "steps": "Answer the external steps of sagas.",
+    "verbs": "Let sagas go on, turn them back, or end them.",
+    "definitions": "What can be started.",
+    "participants": "Who does the steps.",
+}
+
+SAGA_ID = in_path("saga_id", {"type": "string", "format": "uuid"})
+STEP = in_path("step", {"type": "string", "pattern": "^[a-z][a-z0-9_]{0,62}$"})
+IDEMPOTENCY_KEY = in_header(
+    "Idempotency-Key",
+    "Accepted; the business key in the input decides.",
+    {"type": "string", "minLength": 1, "maxLength": 255},
+)
+IF_MATCH = in_header("If-Match", "The ETag that was looked at, instead of expected_version.", {"type": "string"})
+MOMENT: dict[str, Any] = {"type": "string", "format": "date-time"}
+
+PARAMETER_PROBLEMS = {422: "A parameter is wrong; `errors` says which"}
+BODY_PROBLEMS = {
+    400: "Not JSON",
+    408: "The body came too slowly",
+    413: "The body is too large",
+    415: "The body is not application/json",
+    422: "Not what is wanted here; `errors` says where",
+}
