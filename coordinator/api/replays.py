@@ -10,6 +10,7 @@ from coordinator.api.access import Permission, principal_of
 from coordinator.api.acts import accepted, read_act
 from coordinator.api.bodies import Limits
 from coordinator.api.documents import verbs
+from coordinator.api.middleware import request_id_of
 from coordinator.api.routes import Routes
 from coordinator.choreography.replaying import Replays
 
@@ -21,6 +22,7 @@ def add_replay_route(routes: Routes, replays: Replays, limits: Limits) -> None:
         """Publish a suspended saga's last good event again; needs a reason and the version that was looked at."""
         saga_id = parameters.saga_id(request)
         expected, reason = await read_act(request, limits)
-        return accepted(await replays.replay(saga_id, expected, principal_of(request).actor, reason))
+        actor, request_id = principal_of(request).actor, request_id_of(request.scope)
+        return accepted(await replays.replay(saga_id, expected, actor, reason, request_id))
 
     routes.post("/v1/sagas/{saga_id}/replay", verbs.REPLAY, Permission.ACT, replay)

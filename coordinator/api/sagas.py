@@ -147,7 +147,9 @@ class _SagaRoutes:
         """Let a suspended saga go on; needs a reason and the version that was looked at."""
         saga_id = parameters.saga_id(request)
         expected, reason = await read_act(request, self._limits)
-        saga = await self._service.retry(saga_id, expected, principal_of(request).actor, reason)
+        saga = await self._service.retry(
+            saga_id, expected, principal_of(request).actor, reason, request_id_of(request.scope)
+        )
         return accepted(saga)
 
     async def complete_step(self, request: Request) -> Response:

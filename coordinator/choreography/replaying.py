@@ -29,21 +29,23 @@ class Replays:
         self._choreographies = choreographies
         self._acting = Acting(reads, clock)
 
-    async def replay(self, saga_id: str, expected_version: int, actor: str, reason: str) -> SagaSummary:
+    async def replay(
+        self, saga_id: str, expected_version: int, actor: str, reason: str, request_id: str = ""
+    ) -> SagaSummary:
         """Have the last good event of a suspended saga published again; answers how the saga stands now.
 
         Raises NotFound, VerbRefused, VerbStale, Unavailable (whether it was taken is not known: look again).
         """
 
         async def once() -> None:
-            await self._replay_once(saga_id, expected_version, actor, reason)
+            await self._replay_once(saga_id, expected_version, actor, reason, request_id)
 
         async def was_done() -> bool:
             return await self._reads.was_done(ACTION, saga_id, expected_version, actor, reason)
 
         return await self._acting.act(saga_id, once, was_done)
 
-    async def _replay_once(self, saga_id: str, expected_version: int, actor: str, reason: str) -> None:
+    async def _replay_once(self, saga_id: str, expected_version: int, actor: str, reason: str, request_id: str) -> None:
         rows = await self._store.load([saga_id])
         if not rows:
             raise NotFound("there is no saga with this id")
@@ -59,7 +61,7 @@ class Replays:
         change = request_replay(tracked.definition, tracked.saga, actor, now_ms)
         draft = Draft(self._choreographies)
         draft.apply(tracked, change, now_ms)
-        draft.batch.audit(actor, ACTION, saga_id, reason, row.version, change.saga.version)
+        draft.batch.audit(actor, ACTION, saga_id, reason, row.version, change.saga.version, request_id)
         await self._store.commit(draft.finish())
 
 

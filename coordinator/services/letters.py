@@ -117,6 +117,7 @@ class LetterService:
         headers: Mapping[str, bytes | None] | None = None,
         *,
         new_identity: bool = False,
+        request_id: str = "",
     ) -> LetterSummary:
         """Send an open record again to where it came from; answers what became of the letter.
 
@@ -143,6 +144,7 @@ class LetterService:
             kept.edited_value if value is None else value,
             headers_json(edited.headers) if headers else kept.edited_headers,
             LEASE_MS,
+            request_id,
         )
         if not rows:
             raise _moved_on((await self._kept(letter_id)).summary)
@@ -153,7 +155,7 @@ class LetterService:
         self._metrics.redriven.labels("person").inc()
         return (await self._kept(letter_id)).summary
 
-    async def discard(self, letter_id: int, actor: str, reason: str) -> LetterSummary:
+    async def discard(self, letter_id: int, actor: str, reason: str, *, request_id: str = "") -> LetterSummary:
         """Close an open record for good; answers what became of the letter.
 
         Raises NotFound, LetterConflict, InvalidInput, or Unavailable: then the outcome is open.
@@ -161,7 +163,7 @@ class LetterService:
         _check_words(actor, reason)
         kept = await self._kept(letter_id)
         self._check_open(kept.summary, "discard it", "resolve")
-        rows = await self._store.fetch("discard_dead_letter", letter_id, actor, reason)
+        rows = await self._store.fetch("discard_dead_letter", letter_id, actor, reason, request_id)
         after = (await self._kept(letter_id)).summary
         if not rows:
             raise _moved_on(after)

@@ -147,17 +147,19 @@ class SagaService:
                 answers[place] = answer
         return [answer for answer in answers if answer is not None]
 
-    async def retry(self, saga_id: str, expected_version: int, actor: str, reason: str) -> SagaSummary:
+    async def retry(
+        self, saga_id: str, expected_version: int, actor: str, reason: str, request_id: str = ""
+    ) -> SagaSummary:
         """Let a suspended saga go on; answers how it stands now. Raises what `act` raises."""
-        return await self.act(saga_id, expected_version, RetryRequested(actor, reason))
+        return await self.act(saga_id, expected_version, RetryRequested(actor, reason), request_id)
 
-    async def act(self, saga_id: str, expected_version: int, verb: Verb) -> SagaSummary:
+    async def act(self, saga_id: str, expected_version: int, verb: Verb, request_id: str = "") -> SagaSummary:
         """Do what an operator wants of a saga; answers how it stands then.
 
         Raises NotFound, VerbRefused (not possible as the saga stands), VerbStale (not at that version), Unavailable.
         """
         await self._know_the_time()
-        return await self._verbs.act(saga_id, expected_version, verb)
+        return await self._verbs.act(saga_id, expected_version, verb, request_id)
 
     async def preview(self, saga_id: str, verb: Verb) -> Preview:
         """Say what an operator's verb would do now, and do nothing. Raises NotFound, VerbRefused, Unavailable."""

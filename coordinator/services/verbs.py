@@ -8,8 +8,6 @@ a version is left once only.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import msgspec
@@ -23,7 +21,7 @@ from coordinator.engine.observer import Observer
 from coordinator.engine.ports import Chance, Clock, Store
 from coordinator.engine.registry import Registry
 from coordinator.engine.topology import Topology
-from coordinator.errors import Conflict, InvalidInput, NotFound, StaleVersion, Unavailable
+from coordinator.errors import Conflict, InvalidInput, NotFound, StaleVersion
 from coordinator.saga import machine
 from coordinator.saga.definition import SagaDefinition
 from coordinator.saga.effects import Decision, IssueCommand, Moved, OpenIncident, Verdict
@@ -44,13 +42,10 @@ from coordinator.saga.events import (
 from coordinator.saga.model import Facing, Outcome, Saga, SagaStatus, StepState, Undo
 from coordinator.saga.moves import EMPTY_RESULT, OPEN_UNDOS, TO_BE_UNDONE, owing
 from coordinator.saga.results import result_problem
+from coordinator.services.acting import Acting, members
 from coordinator.services.publishing import Publishing
-from coordinator.services.starting import ANSWER_S
-from coordinator.store.postgres import Contended, RowMoved, SagaRow
+from coordinator.store.postgres import SagaRow
 from coordinator.store.reads import SagaReads, SagaSummary
-
-TRIES_MAX = 5
-PAUSE_S = 0.05
 
 NAMES: Final[dict[type[Verb], str]] = {
     RetryRequested: "retry",
@@ -128,24 +123,23 @@ class Verbs:
         self._publishing = publishing
         self._registry = registry
         self._commands = CommandBuilder(topology)
-        self._clock = clock
         self._now = now
         self._chance = chance
         self._observer = observer
         self._flow = flow
-        self._acting: set[asyncio.Task[SagaSummary]] = set()
+        self._acting = Acting(reads, clock)
 
-    async def act(self, saga_id: str, expected_version: int, verb: Verb) -> SagaSummary:
+    async def act(self, saga_id: str, expected_version: int, verb: Verb, request_id: str = "") -> SagaSummary:
         """Do a verb once; raises NotFound, VerbRefused, VerbStale, Unavailable."""
         action = NAMES[type(verb)]
 
         async def once() -> None:
-            await self._act_once(saga_id, expected_version, verb, action)
+            await self._act_once(saga_id, expected_version, verb, action, request_id)
 
         async def was_done() -> bool:
             return await self._reads.was_done(action, saga_id, expected_version, verb.actor, verb.reason)
 
-        return await self._shielded(self._until_done(saga_id, once, was_done))
+        return await self._acting.act(saga_id, once, was_done)
 
     async def preview(self, saga_id: str, verb: Verb) -> Preview:
         """Say what a verb would do now; raises NotFound, VerbRefused, Unavailable."""
@@ -167,54 +161,20 @@ class Verbs:
             position = active.definition.index.get(answer.step_name)
             return position is not None and seen != [] and _holds(active.saga.steps[position], answer, seen[0])
 
-        return await self._shielded(self._until_done(saga_id, once, was_done))
+        return await self._acting.act(saga_id, once, was_done)
 
     # ------------------------------------------------------------ once, whatever happens
 
-    async def _shielded(self, work: Any) -> SagaSummary:
-        """Wait for a while; neither a client that goes away nor one that waited long enough cuts the statement."""
-        acting: asyncio.Task[SagaSummary] = asyncio.create_task(work)
-        self._acting.add(acting)
-        acting.add_done_callback(self._acting.discard)
-        done, _ = await asyncio.wait({acting}, timeout=ANSWER_S)
-        if not done:
-            raise Unavailable("Postgres has not answered in time")
-        return acting.result()
-
-    async def _until_done(
-        self, saga_id: str, once: Callable[[], Awaitable[None]], was_done: Callable[[], Awaitable[bool]]
-    ) -> SagaSummary:
-        problem: Exception = Unavailable("the saga is being written all the time")
-        unknown = False
-        for attempt in range(1, TRIES_MAX + 1):
-            try:
-                if not (unknown and await was_done()):
-                    await once()
-                return await self._present(saga_id)
-            except RowMoved:
-                continue  # the next look says how the saga stands now
-            except Contended as error:
-                problem = error
-            except Unavailable as error:
-                problem, unknown = error, True
-            except (VerbRefused, VerbStale):
-                # A statement that was given up may land later than anybody looked.
-                if unknown and await was_done():
-                    return await self._present(saga_id)
-                raise
-            await self._clock.sleep(PAUSE_S * attempt)
-        raise Unavailable(str(problem)) from problem
-
-    async def _act_once(self, saga_id: str, expected_version: int, verb: Verb, action: str) -> None:
+    async def _act_once(self, saga_id: str, expected_version: int, verb: Verb, action: str, request_id: str) -> None:
         row, active = await self._look(saga_id)
         now_ms, roll = self._now.now_ms(), self._chance.roll()
         decision = self._decide(row, active, verb, now_ms, roll)  # what is not possible is so at any version
         if row.version != expected_version:
-            raise VerbStale(expected_version, _members(row))
+            raise VerbStale(expected_version, members(row))
         _check_result(active, verb)
         draft = Draft(self._commands)
         draft.move(active, active.saga, _event(verb), decision, now_ms, roll)
-        draft.batch.audit(verb.actor, action, saga_id, verb.reason, row.version, decision.saga.version)
+        draft.batch.audit(verb.actor, action, saga_id, verb.reason, row.version, decision.saga.version, request_id)
         await self._commit(draft)
 
     async def _answer_once(self, saga_id: str, answer: ExternalCompleted | ExternalFailed, seen: list[int]) -> None:
@@ -223,14 +183,14 @@ class Verbs:
         generation = 0 if position is None else active.saga.steps[position].generation
         seen.append(generation)
         if generation != seen[0]:
-            raise VerbRefused(f"step {answer.step_name} has begun anew", _members(row))
+            raise VerbRefused(f"step {answer.step_name} has begun anew", members(row))
         if isinstance(answer, ExternalCompleted):
             _check_stated(active, answer.step_name, answer.result)
         now_ms, roll = self._now.now_ms(), self._chance.roll()
         held = self._flow.holding_at_start(active.part, now_ms)
         decision = machine.decide(active.definition, active.saga, answer, now_ms=now_ms, roll=roll, held=held)
         if not isinstance(decision, Moved) or decision.verdict is not Verdict.APPLIED:
-            raise VerbRefused(f"step {answer.step_name} does not wait for an answer: {decision.reason}", _members(row))
+            raise VerbRefused(f"step {answer.step_name} does not wait for an answer: {decision.reason}", members(row))
         draft = Draft(self._commands)
         draft.move(active, active.saga, answer, decision, now_ms, roll)
         await self._commit(draft)
@@ -243,16 +203,16 @@ class Verbs:
             raise NotFound("there is no saga with this id")
         active = from_row(rows[0], self._registry)
         if active is None:
-            raise VerbRefused("this coordinator does not know the saga's definition", _members(rows[0]))
+            raise VerbRefused("this coordinator does not know the saga's definition", members(rows[0]))
         return rows[0], active
 
     def _decide(self, row: SagaRow, active: ActiveSaga, verb: Verb, now_ms: int, roll: float) -> Moved:
         try:
             decision: Decision = machine.decide(active.definition, active.saga, _event(verb), now_ms=now_ms, roll=roll)
         except Conflict as refusal:
-            raise VerbRefused(str(refusal), _members(row)) from None
+            raise VerbRefused(str(refusal), members(row)) from None
         if not isinstance(decision, Moved):
-            raise VerbRefused(decision.reason, _members(row))
+            raise VerbRefused(decision.reason, members(row))
         return decision
 
     async def _commit(self, draft: Draft) -> None:
@@ -260,12 +220,6 @@ class Verbs:
         self._now.observe(committed.now_ms)
         self._publishing.committed(draft, self._now.now_ms())
         self._observer.committed(draft.transitions, {}, committed)
-
-    async def _present(self, saga_id: str) -> SagaSummary:
-        saga = (await self._reads.summaries([saga_id])).get(saga_id)
-        if saga is None:
-            raise NotFound("there is no saga with this id")
-        return saga
 
     # ------------------------------------------------------------ preview
 
@@ -330,7 +284,3 @@ def _event(verb: Verb) -> Event:
     if not isinstance(verb, tuple(NAMES)):
         raise TypeError(f"{type(verb).__name__} is no verb")
     return verb  # type: ignore[return-value]
-
-
-def _members(row: SagaRow) -> dict[str, Any]:
-    return {"saga_id": row.id, "saga_status": row.status, "version": row.version}

@@ -77,7 +77,8 @@ _DEAD = "a" * 19
 _DEAD_FIRST = 15  # the statement numbers the others of a dead letter's columns last
 _INCIDENT = "a" * 5
 _RESOLVE = "a" * 2
-_AUDIT = "a" * 6
+_AUDIT = "a" * 7
+_AUDIT_FIRST = 6
 _CLOSE = "wa"
 
 
@@ -251,9 +252,11 @@ class Batch:
         """A command that was set aside has worked after all."""
         self.closes.append((saga_id, command_id))
 
-    def audit(self, actor: str, action: str, saga_id: str, reason: str, before: int, after: int) -> None:
+    def audit(
+        self, actor: str, action: str, saga_id: str, reason: str, before: int, after: int, request_id: str
+    ) -> None:
         """Record what a person did, in the same statement."""
-        self.audits.append((actor, action, saga_id, reason, before, after))
+        self.audits.append((actor, action, saga_id, reason, before, after, request_id))
 
     def arguments(self) -> list[Any]:
         """The statement's parameters; saga rows are sorted by id, so that overlapping writers cannot deadlock."""
@@ -269,9 +272,11 @@ class Batch:
         arguments += dead[:_DEAD_FIRST]
         arguments += _columns(self.incidents, _INCIDENT)
         arguments += _columns(self.resolves, _RESOLVE)
-        arguments += _columns(self.audits, _AUDIT)
+        audits = _columns(self.audits, _AUDIT)
+        arguments += audits[:_AUDIT_FIRST]
         arguments += dead[_DEAD_FIRST:]
         arguments += _columns(self.closes, _CLOSE)
+        arguments += audits[_AUDIT_FIRST:]
         return arguments
 
 

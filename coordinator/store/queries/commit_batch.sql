@@ -159,8 +159,9 @@ recovered AS (
     WHERE l.saga_id = w.saga_id AND l.command_id = w.command_id AND l.kind <> 'record' AND l.state = 'open'
 ),
 audited AS (
-    INSERT INTO audit_log (actor, action, saga_id, reason, version_before, version_after)
-    SELECT * FROM unnest($72::text[], $73::text[], $74::uuid[], $75::text[], $76::integer[], $77::integer[])
+    INSERT INTO audit_log (actor, action, saga_id, reason, version_before, version_after, request_id)
+    SELECT *
+    FROM unnest($72::text[], $73::text[], $74::uuid[], $75::text[], $76::integer[], $77::integer[], $84::text[])
 )
 SELECT
     CASE

@@ -6,6 +6,7 @@ WITH taken AS (
     RETURNING id
 ),
 audited AS (
-    INSERT INTO audit_log (actor, action, letter_id, reason) SELECT $2::text, 'discard', id, $3::text FROM taken
+    INSERT INTO audit_log (actor, action, letter_id, reason, request_id)
+    SELECT $2::text, 'discard', id, $3::text, $4::text FROM taken
 )
 SELECT id FROM taken

@@ -16,6 +16,7 @@ WITH taken AS (
         id, tries, partition, key, coalesce(edited_value, value) AS value, coalesce(edited_headers, headers) AS headers
 ),
 audited AS (
-    INSERT INTO audit_log (actor, action, letter_id, reason) SELECT $3::text, 'redrive', id, $4::text FROM taken
+    INSERT INTO audit_log (actor, action, letter_id, reason, request_id)
+    SELECT $3::text, 'redrive', id, $4::text, $8::text FROM taken
 )
 SELECT id, tries, partition, key, value, headers FROM taken

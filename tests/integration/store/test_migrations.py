@@ -51,8 +51,12 @@ BROKEN = {
     " VALUES ('record', 'r', '', 'c', 't', 0, 1, 2, '', $1, false, now())",
     "a_change_of_a_letter_says_who_and_why": "INSERT INTO dead_letter (kind, reason, detail, topic, partition, headers,"
     " saga_id, saga_version, command_id, changed_at) VALUES ('action', 'r', '', 't', 0, '', $1, 1, 'c', now())",
-    "an_act_is_about_a_saga_or_a_dead_letter": "INSERT INTO audit_log (actor, action, saga_id, reason, version_before,"
+    "an_act_is_about_one_thing": "INSERT INTO audit_log (actor, action, saga_id, reason, version_before,"
     " version_after, letter_id) VALUES ('ann', 'retry', $1, 'mended', 1, 2, 7)",
+    "an_act_on_a_saga_says_its_versions": "INSERT INTO audit_log (actor, action, saga_id, reason)"
+    " VALUES ('ann', 'retry', $1, 'mended')",
+    "an_act_is_done_or_refused": "INSERT INTO audit_log (actor, action, saga_id, reason, outcome)"
+    " VALUES ('ann', 'retry', $1, 'mended', 'tried')",
     "a_resolved_incident_says_by_whom": "INSERT INTO incident (saga_id, saga_version, reason, detail, resolved_at)"
     " VALUES ($1, 1, 'r', '', now())",
 }
