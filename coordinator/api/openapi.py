@@ -25,12 +25,16 @@ _ASKED = {401: "Nobody that is known here", 403: "The role lacks the permission"
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """An answer that a route may give: what it means, its shape (None: no body), and its media type."""
+    """An answer that a route may give: what it means, its shape (None: no body), and its media type.
+
+    `links` are the routes that go on from here, by their operation ids: their parameters as runtime expressions.
+    """
 
     text: str
     shape: type | None = None
     media_type: str = JSON
     example: Any = None
+    links: Mapping[str, Mapping[str, str]] = {}
 
 
 class Document(msgspec.Struct, frozen=True):
@@ -116,6 +120,11 @@ def _answer(answer: Answer) -> dict[str, Any]:
         if answer.example is not None:
             content["example"] = answer.example
         described["content"] = {answer.media_type: content}
+    if answer.links:
+        described["links"] = {
+            operation_id: {"operationId": operation_id, "parameters": dict(parameters)}
+            for operation_id, parameters in answer.links.items()
+        }
     return described
 
 
