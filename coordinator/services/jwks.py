@@ -89,7 +89,7 @@ class SigningKeys:
             async with asyncio.timeout(FETCH_S):
                 self._keys = read_keys(await self._fetch())
             self._fetched_at = self._clock.monotonic()
-        except (TimeoutError, Unavailable, OSError, httpx2.HTTPError, ValueError) as error:
+        except (TimeoutError, OSError, httpx2.HTTPError, httpx2.InvalidURL, ValueError, RecursionError) as error:
             log.warning("oidc_keys_not_fetched", reason=str(error) or type(error).__name__)
         finally:
             self._asking = None
@@ -120,7 +120,7 @@ def _read_key(document: dict[str, Any]) -> SigningKey | None:
         return None
     algorithms = _algorithms(key)
     if "alg" in document:
-        algorithms &= {document["alg"]}
+        algorithms = frozenset(name for name in algorithms if name == document["alg"])
     return SigningKey(key, algorithms) if algorithms else None
 
 

@@ -48,17 +48,17 @@ class Issuer:
         """Whom a token names; raises TokenRefused, or Unavailable when the issuer's keys cannot be known."""
         try:
             header = jwt.get_unverified_header(token)
-        except jwt.PyJWTError:
+        except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
             raise TokenRefused("this is no JWT") from None
         algorithm, kid = header.get("alg"), header.get("kid")
-        if algorithm not in ALGORITHMS or "crit" in header:
+        if not isinstance(algorithm, str) or algorithm not in ALGORITHMS or "crit" in header:
             raise TokenRefused("it is not signed in a way that is taken here")
         if not isinstance(kid, str) or not 1 <= len(kid) <= KID_MAX:
             raise TokenRefused("it does not say which key it is signed with (kid)")
         found = await self._keys.find(kid)
         if found is None or algorithm not in found.algorithms:
             raise TokenRefused("the issuer has no such key for this algorithm")
-        return self._person(self._claims(token, found.key, str(algorithm)))
+        return self._person(self._claims(token, found.key, algorithm))
 
     def _claims(self, token: str, key: Any, algorithm: str) -> dict[str, Any]:
         try:
