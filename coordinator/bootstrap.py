@@ -20,10 +20,11 @@ from typing import Literal, TypeVar
 import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from coordinator.api.access import Anybody
+from coordinator.api.access import Mode
 from coordinator.api.app import ApiParts, create_app, create_health_app, create_waiting_app
+from coordinator.api.door import LogRefusals
 from coordinator.api.health import Check, database_check, log_days_check, migrations_check, publisher_check
-from coordinator.api.listening import check_exposure, serve
+from coordinator.api.listening import serve
 from coordinator.choreography.choreographies import Choreographies
 from coordinator.choreography.deciding import Recorder
 from coordinator.choreography.observer import ChoreographyObserver, EventTopic, warn_of_reset
@@ -41,12 +42,15 @@ from coordinator.kafka.publisher import Publisher
 from coordinator.kafka.subscriber import Subscriber
 from coordinator.kafka.topics import cluster_id, partition_counts
 from coordinator.observability.metrics import Metrics
-from coordinator.parts import SystemChance, SystemClock, flow, recovery, security, topic_specs
+from coordinator.parts import SystemChance, SystemClock, authenticator, flow, mode, recovery, security, topic_specs
+from coordinator.services.keyring import KeyRing
+from coordinator.services.keys import Keys
 from coordinator.services.recovery import Recovery
 from coordinator.services.sagas import SagaService
 from coordinator.services.upkeep import Upkeep
 from coordinator.services.versions import Versions
 from coordinator.settings import Settings
+from coordinator.store.keys import KeyStore
 from coordinator.store.migrations import is_current
 from coordinator.store.postgres import PostgresStore
 from coordinator.store.reads import SagaReads
@@ -58,6 +62,11 @@ Role = Literal["api", "engine", "all"]
 RETRY_S = 0.5
 SAY_EVERY = 10  # tries between two lines that say what is waited for
 STOP_S = 20.0
+_MEANING = {
+    Mode.REQUIRED: "nobody is served without a valid API key or access token",
+    Mode.LOOPBACK: "this machine is served without a token until the first key is made",
+    Mode.INSECURE: "EVERYBODY WHO REACHES THIS PORT IS AN ADMINISTRATOR (SAGA_API__INSECURE)",
+}
 T = TypeVar("T")
 
 
@@ -65,7 +74,7 @@ class Coordinator:
     """One process: builds its parts when what they need answers, runs them, and stops them in order."""
 
     def __init__(self, settings: Settings, role: Role) -> None:
-        check_exposure(settings.api.host, settings.api.insecure)
+        self._mode = mode(settings)
         url = settings.database.url.get_secret_value()
         self._settings = settings
         self._role = role
@@ -99,7 +108,10 @@ class Coordinator:
 
     async def run(self) -> None:
         """Work until `stop`; raises ConfigurationError when a setting makes going on pointless."""
-        http = asyncio.create_task(serve(self._front, self._settings.api, self._stopping), name="http")
+        self._say_mode()
+        authenticated = self._mode is Mode.REQUIRED
+        serving = serve(self._front, self._settings.api, self._stopping, authenticated=authenticated)
+        http = asyncio.create_task(serving, name="http")
         http.add_done_callback(lambda _: self._answered.set())
         work = asyncio.create_task(self._work(), name="work")
         done, _ = await asyncio.wait((http, work), return_when=asyncio.FIRST_COMPLETED)
@@ -165,6 +177,8 @@ class Coordinator:
             observer,
             self._flow,
         )
+        kept = KeyStore(self._api_store)
+        ring = KeyRing(kept, self._clock)
         self._front.app = create_app(
             ApiParts(
                 service=service,
@@ -176,7 +190,10 @@ class Coordinator:
                 metrics=self._metrics.registry,
                 checks=self._checks,
                 limits=settings.api,
-                authenticator=Anybody(),
+                authenticator=authenticator(settings, ring),
+                refusals=LogRefusals(),
+                keys=Keys(kept),
+                ring=ring,
             )
         )
         # What a request in hand commits while we stop is published and acknowledged, too.
@@ -312,7 +329,13 @@ class Coordinator:
         """What answers until everything is there; an engine answers no more than health ever."""
         if self._role == "engine":
             return create_health_app(self._metrics.registry, self._checks)
-        return create_waiting_app(self._metrics.registry, self._checks, lambda: self._missing)
+        return create_waiting_app(self._metrics.registry, self._checks, lambda: self._missing, self._mode)
+
+    def _say_mode(self) -> None:
+        if self._role == "engine":
+            return
+        say = log.warning if self._mode is Mode.INSECURE else log.info
+        say("api_authentication", mode=self._mode, meaning=_MEANING[self._mode])
 
     async def _has_started(self) -> str | None:
         return self._waiting_for

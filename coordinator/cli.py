@@ -1,4 +1,4 @@
-"""The command `saga`: serve, migrate, topics, definitions, check, test."""
+"""The command `saga`: serve, migrate, topics, definitions, keys, check, test."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import structlog
 import typer
 import uvloop
 
-from coordinator import cli_definitions, cli_scenarios
+from coordinator import cli_definitions, cli_keys, cli_scenarios
 from coordinator.bootstrap import Coordinator, Role
 from coordinator.check import report as checking
 from coordinator.choreography.choreographies import Choreographies
@@ -34,6 +34,7 @@ from coordinator.store.replicas import LIVE_S
 log = structlog.get_logger()
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="A saga coordinator over Kafka and Postgres.")
 app.add_typer(cli_definitions.app, name="definitions")
+app.add_typer(cli_keys.app, name="keys")
 app.command("test")(cli_scenarios.play)
 
 REFUTED, WRONG_SETTING, FAILED = 1, 2, 3

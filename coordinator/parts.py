@@ -8,6 +8,10 @@ import secrets
 import time
 from collections.abc import Sequence
 
+from coordinator.api.access import Anybody, Authenticator, Mode
+from coordinator.api.authentication import Tokens
+from coordinator.api.limiting import Buckets
+from coordinator.api.listening import check_exposure
 from coordinator.engine.flow import Flow
 from coordinator.engine.registry import Registry
 from coordinator.engine.topology import Topology
@@ -15,6 +19,8 @@ from coordinator.errors import ConfigurationError
 from coordinator.kafka.connection import Security
 from coordinator.kafka.topics import TopicSpec
 from coordinator.saga.definition import Retry, seconds
+from coordinator.services.keyring import KeyRing
+from coordinator.services.oidc import Issuer
 from coordinator.settings import Settings
 
 
@@ -54,6 +60,27 @@ def flow(settings: Settings, registry: Registry) -> Flow:
             f"SAGA_FLOW__PARTICIPANTS: no definition has a participant {strangers[0]!r}; there are: {known}"
         )
     return Flow(settings.flow, registry.participants)
+
+
+def mode(settings: Settings) -> Mode:
+    """How to tell who asks; raises ConfigurationError where strangers could reach what asks nobody for a token."""
+    api = settings.api
+    authenticated = api.authentication == "required" or settings.oidc.issuer is not None
+    check_exposure(api.host, api.insecure, authenticated=authenticated)
+    if api.insecure:
+        return Mode.INSECURE
+    return Mode.REQUIRED if authenticated else Mode.LOOPBACK
+
+
+def authenticator(settings: Settings, ring: KeyRing) -> Authenticator:
+    """What tells who asks; raises ConfigurationError."""
+    chosen, api, clock = mode(settings), settings.api, SystemClock()
+    if chosen is Mode.INSECURE:
+        return Anybody()
+    issuer = None if settings.oidc.issuer is None else Issuer(settings.oidc, clock)
+    asked = Buckets(api.rate_per_second, api.rate_burst, clock.monotonic)
+    failed = Buckets(api.failures_per_second, api.failures_burst, clock.monotonic)
+    return Tokens(chosen, ring, issuer, asked, failed)
 
 
 def security(settings: Settings) -> Security:

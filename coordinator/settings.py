@@ -10,7 +10,8 @@ import re
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
@@ -88,11 +89,51 @@ class ApiSettings(BaseModel):
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    authentication: Literal["auto", "required"] = "auto"
     insecure: bool = False
+    rate_per_second: Annotated[float, Field(ge=0, le=1_000_000)] = 1_000.0
+    rate_burst: Annotated[int, Field(ge=1, le=1_000_000)] = 2_000
+    failures_per_second: Annotated[float, Field(ge=0.1, le=100_000)] = 10.0
+    failures_burst: Annotated[int, Field(ge=1, le=1_000_000)] = 100
     body_bytes_max: Annotated[int, Field(ge=1024, le=16 * 1024 * 1024)] = 256 * 1024
     bulk_bytes_max: Annotated[int, Field(ge=1024, le=64 * 1024 * 1024)] = 4 * 1024 * 1024
     bulk_max: Annotated[int, Field(ge=1, le=10_000)] = 1_000
     body_timeout_seconds: Annotated[float, Field(gt=0, le=300)] = 10.0
+
+    @field_validator("insecure")
+    @classmethod
+    def _is_not_both(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("authentication") == "required":
+            raise ValueError("contradicts SAGA_API__AUTHENTICATION=required")
+        return value
+
+
+class OidcSettings(BaseModel):
+    """Whose access tokens are taken, and what their claims mean here."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    issuer: str | None = None
+    audience: Annotated[str | None, Field(validate_default=True)] = None
+    jwks_url: str | None = None
+    actor_claim: Annotated[str, Field(min_length=1, max_length=200)] = "sub"
+    role_claim: Annotated[str, Field(min_length=1, max_length=200)] = "roles"
+    roles: Annotated[dict[str, Literal["viewer", "operator", "admin", "service"]], Field(validate_default=True)] = {}
+    definitions_claim: Annotated[str | None, Field(min_length=1, max_length=200)] = None
+
+    @field_validator("issuer", "jwks_url")
+    @classmethod
+    def _is_safe(cls, value: str | None) -> str | None:
+        if value is not None and not is_safe_url(value):
+            raise ValueError("must be an https URL; http is for loopback only")
+        return value
+
+    @field_validator("audience", "roles")
+    @classmethod
+    def _is_there_for_an_issuer(cls, value: Any, info: ValidationInfo) -> Any:
+        if info.data.get("issuer") is not None and not value:
+            raise ValueError("is needed with SAGA_OIDC__ISSUER")
+        return value
 
 
 class EventsSettings(BaseModel):
@@ -150,6 +191,7 @@ class Settings(BaseSettings):
     kafka: KafkaSettings = KafkaSettings()
     database: DatabaseSettings = DatabaseSettings()
     api: ApiSettings = ApiSettings()
+    oidc: OidcSettings = OidcSettings()
     events: EventsSettings = EventsSettings()
     recovery: RecoverySettings = RecoverySettings()
     flow: FlowSettings = FlowSettings()
@@ -171,6 +213,27 @@ def read_settings() -> Settings:
     if wrong:
         raise ConfigurationError(f"wrong settings: {'; '.join(wrong)}")
     return settings
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine is reached under a host's name or address."""
+    if host == "localhost":
+        return True
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return False
+
+
+def is_safe_url(text: str) -> bool:
+    """Whether what comes from a URL is from where it says: https, or http on this machine; no password in it."""
+    try:
+        parts = urlsplit(text)
+        host = parts.hostname or ""
+        parts.port  # noqa: B018 - raises where it is no number
+    except ValueError:
+        return False
+    secure = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
+    return bool(host) and secure and "@" not in parts.netloc and not parts.fragment and text.isprintable()
 
 
 def _variable(location: tuple[int | str, ...]) -> str:

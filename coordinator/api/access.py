@@ -52,7 +52,9 @@ class Principal(msgspec.Struct, frozen=True):
     definitions: frozenset[str] | None = None
 
     def may(self, permission: Permission) -> bool:
-        """Whether this principal has a permission."""
+        """Whether this principal has a permission; who knows some definitions only administers nothing."""
+        if permission is Permission.ADMINISTER and self.definitions is not None:
+            return False
         return permission in GRANTS[self.role]
 
     def knows(self, definition: str) -> bool:
@@ -60,20 +62,58 @@ class Principal(msgspec.Struct, frozen=True):
         return self.definitions is None or definition in self.definitions
 
 
+class Mode(StrEnum):
+    """How a process tells who asks; its log, /readyz and GET /v1/whoami say which it is."""
+
+    REQUIRED = "required"  # nobody without a token
+    LOOPBACK = "loopback"  # everybody on this machine, until the first key is made
+    INSECURE = "insecure"  # everybody
+
+
+class Unauthenticated(RequestRefused):
+    """Nobody that is known here; `why` is for the audit and the log, the answer does not say it."""
+
+    def __init__(self, why: str, *, tried: bool = True) -> None:
+        detail = "who asks is not known here: send `Authorization: Bearer` with an API key or an access token"
+        challenge = 'Bearer realm="saga"' + (', error="invalid_token"' if tried else "")
+        super().__init__(401, "unauthenticated", detail, headers={"www-authenticate": challenge})
+        self.why = why
+
+
 class Authenticator(Protocol):
     """Tells who asks."""
 
+    @property
+    def mode(self) -> Mode:
+        """How this process tells who asks."""
+        ...
+
     async def authenticate(self, scope: Scope) -> Principal:
-        """Who asks; raises RequestRefused (401) for nobody, 429 for one who asks too often, or Unavailable."""
+        """Who asks; raises Unauthenticated, RequestRefused (403, 429), or Unavailable."""
+        ...
+
+
+class Refusals(Protocol):
+    """Keeps what was refused for the record."""
+
+    async def refused(
+        self, actor: str, action: str, reason: str, status: int, request_id: str, saga_id: str | None = None
+    ) -> None:
+        """Note a refusal; `action` is the method and the template of the path."""
         ...
 
 
 class Anybody:
-    """Takes everybody for an administrator: for loopback, or where `insecure` was asked for."""
+    """Takes everybody for an administrator: where `insecure` was asked for."""
+
+    mode = Mode.INSECURE
 
     async def authenticate(self, scope: Scope) -> Principal:  # noqa: ARG002 - nothing of the request matters
         """Everybody."""
-        return Principal("anonymous", Role.ADMIN)
+        return ANONYMOUS
+
+
+ANONYMOUS: Final = Principal("anonymous", Role.ADMIN)
 
 
 def principal_of(request: Request) -> Principal:

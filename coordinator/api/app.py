@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -13,12 +14,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from coordinator.api import openapi
-from coordinator.api.access import Authenticator, Permission
+from coordinator.api.access import Authenticator, Mode, Permission, Refusals
 from coordinator.api.bodies import Limits
 from coordinator.api.definitions import add_definition_routes
 from coordinator.api.documents import catalogue
 from coordinator.api.documents.common import TAGS
+from coordinator.api.door import Door
 from coordinator.api.health import Check, ReadinessProbe
+from coordinator.api.keys import add_key_routes
 from coordinator.api.middleware import Guard, request_id_of
 from coordinator.api.parameters import Query
 from coordinator.api.participants import add_participant_routes
@@ -31,6 +34,8 @@ from coordinator.choreography.replaying import Replays
 from coordinator.engine.flow import Flow
 from coordinator.engine.registry import Registry
 from coordinator.errors import SagaError
+from coordinator.services.keyring import KeyRing
+from coordinator.services.keys import Keys
 from coordinator.services.sagas import SagaService
 from coordinator.store.reads import SagaReads
 
@@ -52,24 +57,30 @@ class ApiParts(msgspec.Struct, frozen=True):
     checks: Sequence[Check]
     limits: Limits
     authenticator: Authenticator
+    refusals: Refusals
+    keys: Keys
+    ring: KeyRing
 
 
 def create_app(parts: ApiParts) -> FastAPI:
     """Build the app of a process that serves clients."""
-    app = create_health_app(parts.metrics, parts.checks)
-    routes = Routes(app, parts.authenticator)
+    app = create_health_app(parts.metrics, parts.checks, parts.authenticator.mode)
+    app.state.door = Door(parts.authenticator, parts.refusals, time.monotonic)
+    app.state.routes = routes = Routes(app, app.state.door)
     add_definition_routes(routes, parts.reads, parts.registry, parts.choreographies)
     add_saga_routes(routes, parts.service, parts.reads, parts.registry, parts.choreographies, parts.limits)
-    add_replay_route(routes, parts.replays, parts.limits)
+    add_replay_route(routes, parts.replays, parts.reads, parts.limits)
     add_participant_routes(routes, parts.flow, parts.reads)
-    app.state.routes = routes
+    add_key_routes(routes, parts.keys, parts.ring, parts.authenticator.mode, parts.limits)
     routes.get("/v1/openapi.json", catalogue.OPENAPI, Permission.LOOK, _openapi(routes))
     return app
 
 
-def create_waiting_app(metrics: CollectorRegistry, checks: Sequence[Check], waited_for: Callable[[], str]) -> FastAPI:
+def create_waiting_app(
+    metrics: CollectorRegistry, checks: Sequence[Check], waited_for: Callable[[], str], mode: Mode | None = None
+) -> FastAPI:
     """Build the app of a process that will serve clients: until then /v1 is 503, and says what is waited for."""
-    app = create_health_app(metrics, checks)
+    app = create_health_app(metrics, checks, mode)
 
     async def not_yet(request: Request) -> Response:
         return respond(starting(waited_for()), request_id_of(request.scope))
@@ -78,8 +89,8 @@ def create_waiting_app(metrics: CollectorRegistry, checks: Sequence[Check], wait
     return app
 
 
-def create_health_app(metrics: CollectorRegistry, checks: Sequence[Check]) -> FastAPI:
-    """Build the app of a process that only tells how it is: /livez, /readyz, /metrics."""
+def create_health_app(metrics: CollectorRegistry, checks: Sequence[Check], mode: Mode | None = None) -> FastAPI:
+    """Build the app of a process that only tells how it is, and whom it serves: /livez, /readyz, /metrics."""
     app = FastAPI(
         title="Saga coordinator",
         description=_DESCRIPTION,
@@ -89,10 +100,11 @@ def create_health_app(metrics: CollectorRegistry, checks: Sequence[Check]) -> Fa
         openapi_url=None,
         redirect_slashes=False,
     )
-    app.add_middleware(Guard, registry=metrics)
+    said = [(b"x-saga-authentication", mode.encode())] if mode is Mode.INSECURE else []
+    app.add_middleware(Guard, registry=metrics, said=said)
     app.add_exception_handler(SagaError, _on_saga_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
-    probe = ReadinessProbe(checks)
+    probe = ReadinessProbe(checks, authentication=mode)
     for path, endpoint in {
         "/livez": _alive,
         "/readyz": _ready(probe),
@@ -141,6 +153,12 @@ async def _on_saga_error(request: Request, error: Exception) -> Response:
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
+    door: Door | None = getattr(request.app.state, "door", None)
+    if door is not None:
+        try:
+            await door.turn_away(request)
+        except SagaError as refusal:
+            return respond(refusal, request_id_of(request.scope))
     status = error.status_code if isinstance(error, HTTPException) else 500
     headers: dict[str, str] = {}
     detail = {404: "there is nothing here", 405: "this resource does not take that method"}.get(status, "not possible")

@@ -6,7 +6,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from coordinator.api.access import Permission
+from coordinator.api.access import Permission, principal_of
 from coordinator.api.documents import catalogue
 from coordinator.api.parameters import Query
 from coordinator.api.routes import Routes
@@ -24,7 +24,8 @@ def add_definition_routes(routes: Routes, reads: SagaReads, registry: Registry, 
         """List the versions."""
         Query(request)
         views = list_definitions(registry, await reads.definitions(LIVE_S), choreographies.sizes)
-        answer = catalogue.DefinitionList(views)
+        principal = principal_of(request)
+        answer = catalogue.DefinitionList([view for view in views if principal.knows(view.name)])
         return Response(msgspec.json.encode(answer), media_type="application/json")
 
     routes.get("/v1/definitions", catalogue.DEFINITIONS, Permission.LOOK, listed)

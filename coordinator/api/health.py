@@ -20,18 +20,22 @@ CHECK_TIMEOUT_S = 2.0
 FRESH_S = 0.5  # whoever asks more often gets the last answer again
 
 
-class Readiness(msgspec.Struct, frozen=True):
-    """The answer of /readyz; a check that is well says "ok"."""
+class Readiness(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The answer of /readyz; a check that is well says "ok", `authentication` whom the API serves."""
 
     ready: bool
     checks: dict[str, str]
+    authentication: str | None = None
 
 
 class ReadinessProbe:
     """Runs checks side by side; one that raises or takes too long is not well."""
 
-    def __init__(self, checks: Sequence[Check], timeout_s: float = CHECK_TIMEOUT_S) -> None:
+    def __init__(
+        self, checks: Sequence[Check], timeout_s: float = CHECK_TIMEOUT_S, authentication: str | None = None
+    ) -> None:
         self._checks = checks
+        self._authentication = authentication
         self._timeout_s = timeout_s
         self._lock = asyncio.Lock()
         self._last: Readiness | None = None
@@ -44,7 +48,7 @@ class ReadinessProbe:
                 checks = list(self._checks)  # a process that is starting adds to them
                 words = await asyncio.gather(*(_run(check, self._timeout_s) for _, check in checks))
                 found = {name: word for (name, _), word in zip(checks, words, strict=True)}
-                self._last = Readiness(all(word == "ok" for word in words), found)
+                self._last = Readiness(all(word == "ok" for word in words), found, self._authentication)
                 self._asked_at = time.monotonic()
             return self._last
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from coordinator.api.problems import MEDIA_TYPE, RequestRefused, body_of, problem_of
 from coordinator.errors import ConfigurationError
+from coordinator.settings import is_loopback
 
 log = structlog.get_logger()
 
@@ -38,16 +38,17 @@ class ListenSettings(Protocol):
     def insecure(self) -> bool: ...  # noqa: D102
 
 
-def check_exposure(host: str, insecure: bool) -> None:
-    """Refuse to serve strangers; raises ConfigurationError for an address beyond loopback without `insecure`."""
-    if insecure or host == "localhost":
+def check_exposure(host: str, insecure: bool, *, authenticated: bool = False) -> None:
+    """Refuse to serve strangers: beyond loopback, whoever asks is asked for a token, unless `insecure` was asked for.
+
+    Raises ConfigurationError.
+    """
+    if insecure or authenticated or is_loopback(host):
         return
-    with contextlib.suppress(ValueError):
-        if ipaddress.ip_address(host).is_loopback:
-            return
     raise ConfigurationError(
-        f"api.host is {host!r}: whoever reaches that address could start and retry sagas, because there is no"
-        " authentication yet. Listen on 127.0.0.1, or set SAGA_API__INSECURE=true if something else keeps them out."
+        f"api.host is {host!r}: whoever reaches that address could start and steer sagas. Set"
+        " SAGA_API__AUTHENTICATION=required (`saga keys bootstrap NAME` makes the first key), or listen on 127.0.0.1,"
+        " or set SAGA_API__INSECURE=true if something else keeps them out."
     )
 
 
@@ -56,13 +57,15 @@ async def serve(
     settings: ListenSettings,
     stop: asyncio.Event,
     listening: Callable[[str], None] | None = None,
+    *,
+    authenticated: bool = False,
 ) -> None:
     """Serve until `stop` is set, then finish the requests in hand.
 
-    `listening` hears the URL once connections are taken, with the real port where the setting is 0. Raises
-    ConfigurationError when the address cannot be had.
+    `listening` hears the URL once connections are taken, with the real port where the setting is 0; `authenticated`
+    says that the app asks everybody for a token. Raises ConfigurationError when the address cannot be had.
     """
-    check_exposure(settings.host, settings.insecure)
+    check_exposure(settings.host, settings.insecure, authenticated=authenticated)
     listener = _bind(settings.host, settings.port)
     server = _Server(
         uvicorn.Config(

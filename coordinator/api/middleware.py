@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
+from collections.abc import Sequence
 from functools import cache
 
 import structlog
@@ -17,7 +18,7 @@ from coordinator.api.problems import MEDIA_TYPE, body_of, internal
 log = structlog.get_logger()
 
 _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
-_METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
+METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 _SECONDS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 _SAFETY = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
 
@@ -25,8 +26,9 @@ _SAFETY = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-stor
 class Guard:
     """The outermost layer of ours; plain ASGI, so that it costs microseconds."""
 
-    def __init__(self, app: ASGIApp, registry: CollectorRegistry) -> None:
+    def __init__(self, app: ASGIApp, registry: CollectorRegistry, said: Sequence[tuple[bytes, bytes]] = ()) -> None:
         self._app = app
+        self._headers = [*_SAFETY, *said]
         self._seconds = _histogram(registry)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -43,7 +45,7 @@ class Guard:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode()), *_SAFETY]
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode()), *self._headers]
             await send(message)
 
         try:
@@ -57,7 +59,7 @@ class Guard:
             await _answer_internal(request_id, send_marked)
         finally:
             if status:
-                method = scope["method"] if scope["method"] in _METHODS else "other"
+                method = scope["method"] if scope["method"] in METHODS else "other"
                 self._seconds.labels(_route(scope), method, str(status)).observe(time.perf_counter() - began)
 
 

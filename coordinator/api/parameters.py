@@ -19,7 +19,7 @@ EARLIEST_MS: Final = 946_684_800_000  # the year 2000
 LATEST_MS: Final = 4_102_444_800_000  # the year 2100
 
 _STATUSES = frozenset(status.value for status in SagaStatus)
-_SAGA_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
+SAGA_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
 _NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
 _NAME = re.compile(r"[A-Z][A-Za-z0-9]{0,62}", re.ASCII)
 _STEP = re.compile(r"[a-z][a-z0-9_]{0,62}", re.ASCII)
@@ -104,7 +104,7 @@ class Query:
 def saga_id(request: Request) -> str:
     """The saga id of the path; what cannot be one is not found."""
     text: str = request.path_params["saga_id"]
-    if not _SAGA_ID.fullmatch(text):
+    if not SAGA_ID.fullmatch(text):
         raise NotFound("there is no saga with this id")
     return text
 

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import TypeAlias
-
 import msgspec
 from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
-from coordinator.api.access import Authenticator, Permission, demand
+from coordinator.api.access import Permission
+from coordinator.api.door import Door, Endpoint
 from coordinator.api.openapi import Document
-
-Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 
 class Declared(msgspec.Struct, frozen=True):
@@ -28,9 +24,9 @@ class Declared(msgspec.Struct, frozen=True):
 class Routes:
     """The routes of /v1; there is no other way to add one, so none goes without a permission."""
 
-    def __init__(self, app: FastAPI, authenticator: Authenticator) -> None:
+    def __init__(self, app: FastAPI, door: Door) -> None:
         self._app = app
-        self._authenticator = authenticator
+        self._door = door
         self.declared: list[Declared] = []
 
     def get(self, path: str, document: Document, needs: Permission, endpoint: Endpoint) -> None:
@@ -47,9 +43,7 @@ class Routes:
 
     def _add(self, method: str, path: str, document: Document, needs: Permission, endpoint: Endpoint) -> None:
         async def guarded(request: Request) -> Response:
-            request.scope.setdefault("state", {})["principal"] = await self._authenticator.authenticate(request.scope)
-            demand(request, needs)
-            return await endpoint(request)
+            return await self._door.enter(request, path, needs, endpoint)
 
         self._app.add_api_route(
             path, guarded, methods=[method], include_in_schema=False, response_model=None, name=document.operation_id

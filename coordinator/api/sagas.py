@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from coordinator.api import cursors, parameters
-from coordinator.api.access import Permission, principal_of
+from coordinator.api.access import Permission, Principal, principal_of
 from coordinator.api.acts import accepted, read_act
 from coordinator.api.bodies import Limits, fit, read_object
 from coordinator.api.documents import sagas as documents
@@ -19,6 +19,7 @@ from coordinator.api.middleware import request_id_of
 from coordinator.api.parameters import Query
 from coordinator.api.problems import Fault, RequestRefused, body_of, problem_of
 from coordinator.api.routes import Routes
+from coordinator.api.scoping import check_known, check_startable
 from coordinator.choreography.choreographies import OBSERVED_PART, Choreographies
 from coordinator.choreography.views import describe_observed
 from coordinator.engine.registry import RESULT_BYTES_MAX, Registry
@@ -73,6 +74,7 @@ class _SagaRoutes:
         Query(request)
         parameters.check_idempotency_key(request)
         body = fit(StartBody, await self._body(request))
+        check_startable(principal_of(request), body.definition)
         wanted = _request(body, parameters.traceparent(request))
         started = await self._service.start(wanted)
         headers = {"location": f"/v1/sagas/{started.saga.id}", "etag": _etag(started.saga.version)}
@@ -90,7 +92,8 @@ class _SagaRoutes:
             detail = f"a call starts 1 to {limits.bulk_max} sagas"
             raise RequestRefused(422, "invalid-input", detail, [Fault(detail, "/sagas")])
         context = parameters.traceparent(request)
-        wanted = [_wanted(item, place, context) for place, item in enumerate(body.sagas)]
+        principal = principal_of(request)
+        wanted = [_wanted(item, place, context, principal) for place, item in enumerate(body.sagas)]
         answers = await self._service.start_many(wanted)
         request_id = request_id_of(request.scope)
         items = [_item(answer, place, request_id) for place, answer in enumerate(answers)]
@@ -104,7 +107,7 @@ class _SagaRoutes:
         saga_id = parameters.saga_id(request)
         included = Query(request, ("include",)).words("include", ("log",))
         record = await self._reads.saga(saga_id, LOG_MAX if "log" in included else 0)
-        if record is None:
+        if record is None or not principal_of(request).knows(record.summary.definition):
             raise NotFound("there is no saga with this id")
         observed = record.part == OBSERVED_PART
         saga = describe_observed(record, self._choreographies) if observed else describe(record, self._registry)
@@ -116,6 +119,7 @@ class _SagaRoutes:
         query = Query(request, ("after", "limit"))
         after = query.number("after", default=0, lowest=0, highest=999_999_999)
         limit = query.number("limit", default=LOG_MAX, lowest=1, highest=LOG_MAX)
+        await check_known(self._reads, principal_of(request), saga_id)
         entries = await self._reads.log(saga_id, after, limit)
         if not entries and not await self._reads.summaries([saga_id]):
             raise NotFound("there is no saga with this id")
@@ -124,6 +128,7 @@ class _SagaRoutes:
 
     async def list(self, request: Request) -> Response:
         """Sagas that fit the filters, newest first, page by page."""
+        principal = principal_of(request)
         query = Query(request, _FILTERS, repeatable=("status",))
         limit = query.number("limit", default=LIST_DEFAULT, lowest=1, highest=LIST_MAX)
         chosen = ListFilter(
@@ -132,6 +137,7 @@ class _SagaRoutes:
             query.business_key("business_key"),
             query.moment_ms("since"),
             query.moment_ms("until"),
+            None if principal.definitions is None else tuple(sorted(principal.definitions)),
         )
         if chosen.since_ms is not None and chosen.until_ms is not None and chosen.until_ms <= chosen.since_ms:
             detail = "must be later than since"
@@ -141,11 +147,13 @@ class _SagaRoutes:
         sagas = await self._reads.page(chosen, before, limit + 1)
         page = sagas[:limit]
         following = cursors.write(chosen, page[-1].id) if len(sagas) > limit else None
-        return _json({"sagas": page, "next_cursor": following})
+        known = [saga for saga in page if principal.knows(saga.definition)]
+        return _json({"sagas": known, "next_cursor": following})
 
     async def retry(self, request: Request) -> Response:
         """Let a suspended saga go on; needs a reason and the version that was looked at."""
         saga_id = parameters.saga_id(request)
+        await check_known(self._reads, principal_of(request), saga_id)
         expected, reason = await read_act(request, self._limits)
         saga = await self._service.retry(
             saga_id, expected, principal_of(request).actor, reason, request_id_of(request.scope)
@@ -157,6 +165,7 @@ class _SagaRoutes:
         saga_id, step = parameters.saga_id(request), parameters.step_name(request)
         Query(request)
         parameters.check_idempotency_key(request)
+        await check_known(self._reads, principal_of(request), saga_id)
         body = fit(CompleteStepBody, await self._body(request))
         raw = encode(body.result)
         if len(raw) > RESULT_BYTES_MAX:
@@ -172,6 +181,7 @@ class _SagaRoutes:
         saga_id, step = parameters.saga_id(request), parameters.step_name(request)
         Query(request)
         parameters.check_idempotency_key(request)
+        await check_known(self._reads, principal_of(request), saga_id)
         body = fit(FailStepBody, await self._body(request))
         answer = ExternalFailed(step, principal_of(request).actor, Failure(body.code, body.message))
         saga = await self._service.answer(saga_id, answer)
@@ -181,7 +191,7 @@ class _SagaRoutes:
         return await read_object(request, self._limits.body_bytes_max, self._limits.body_timeout_seconds)
 
 
-def _wanted(item: Any, place: int, traceparent: str | None) -> StartRequest | SagaError:
+def _wanted(item: Any, place: int, traceparent: str | None, principal: Principal) -> StartRequest | SagaError:
     prefix = f"/sagas/{place}"
     if not isinstance(item, dict):
         detail = "each saga is an object"
@@ -191,6 +201,7 @@ def _wanted(item: Any, place: int, traceparent: str | None) -> StartRequest | Sa
     except RequestRefused as refused:
         return refused
     try:
+        check_startable(principal, body.definition)
         return _request(body, traceparent, prefix)
     except RequestRefused as refused:
         return refused

@@ -123,13 +123,17 @@ class DefinitionUse(msgspec.Struct, frozen=True):
 
 
 class ListFilter(msgspec.Struct, frozen=True):
-    """Which sagas to list: begun at or after `since_ms` and before `until_ms`; None means any."""
+    """Which sagas to list: begun at or after `since_ms` and before `until_ms`; None means any.
+
+    `definitions` are the names that whoever asks may know of.
+    """
 
     statuses: tuple[str, ...] | None = None
     definition: str | None = None
     business_key: str | None = None
     since_ms: int | None = None
     until_ms: int | None = None
+    definitions: tuple[str, ...] | None = None
 
 
 class SagaReads:

@@ -21,6 +21,7 @@ TAGS = {
     "verbs": "Let sagas go on, turn them back, or end them.",
     "definitions": "What can be started.",
     "participants": "Who does the steps.",
+    "keys": "Who may do what.",
 }
 
 SAGA_ID = in_path("saga_id", {"type": "string", "format": "uuid"})
