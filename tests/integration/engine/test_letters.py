@@ -253,8 +253,10 @@ async def test_headers_that_were_cut_are_not_sent_as_if_they_were_whole(bench: B
     [target] = await bench.targets()
     record = broken(target)
     letter = await desk.poison(Raw(record.value, [*record.headers, ("baggage", b"x" * 2_000)], record.key), target)
-    place = "first_offset = 2 * 10^9, next_offset = 2 * 10^9 + 1"
-    await bench.world.rows(f"UPDATE dead_letter SET {place} WHERE id = $1", letter)
+    gone = 2_000_000_000
+    await bench.world.rows(
+        "UPDATE dead_letter SET first_offset = $2::bigint, next_offset = $2::bigint + 1 WHERE id = $1", letter, gone
+    )
     before = await desk.row(letter)
     with pytest.raises(InvalidInput, match="not all headers are kept") as refused:
         await desk.service.redrive(letter, ACTOR, REASON, mended(target))

@@ -1,0 +1,36 @@
+"""Who sees sensitive fields (docs/adr/0026): what every answer asks that shows an input, a payload or a result."""
+
+from __future__ import annotations
+
+from coordinator.api.access import Permission, Principal
+from coordinator.choreography.choreographies import OBSERVED_PART, Choreographies
+from coordinator.engine.registry import Registry
+from coordinator.saga.choreography import ChoreographyDefinition
+from coordinator.saga.definition import SagaDefinition
+from coordinator.saga.masking import Masks
+from coordinator.store.reads import SagaRecord, SagaSummary
+
+AnyDefinition = SagaDefinition | ChoreographyDefinition
+
+
+def masked_for(principal: Principal, definition: AnyDefinition | None) -> Masks | None:
+    """What to mask for somebody of a definition's sagas (None: of one that is not known here); None for nothing."""
+    return None if principal.may(Permission.REVEAL) else Masks(definition)
+
+
+class Known:
+    """The definitions of sagas, commanded and observed, as far as this process knows them."""
+
+    def __init__(self, registry: Registry, choreographies: Choreographies) -> None:
+        self._registry = registry
+        self._choreographies = choreographies
+
+    def of(self, record: SagaRecord) -> AnyDefinition | None:
+        """The definition of a saga."""
+        known = self._choreographies if record.part == OBSERVED_PART else self._registry
+        return known.of_id(record.definition_id)
+
+    def of_summary(self, saga: SagaSummary) -> AnyDefinition | None:
+        """The definition of a saga that was read without its row."""
+        key = (saga.definition, saga.definition_version)
+        return self._registry.find(*key) or self._choreographies.find(*key)
