@@ -19,6 +19,8 @@ from coordinator.api.definitions import add_definition_routes
 from coordinator.api.documents import catalogue
 from coordinator.api.documents.common import TAGS
 from coordinator.api.health import Check, ReadinessProbe
+from coordinator.api.letters import add_letter_routes
+from coordinator.api.masking import Known
 from coordinator.api.middleware import Guard, request_id_of
 from coordinator.api.parameters import Query
 from coordinator.api.participants import add_participant_routes
@@ -31,6 +33,7 @@ from coordinator.choreography.replaying import Replays
 from coordinator.engine.flow import Flow
 from coordinator.engine.registry import Registry
 from coordinator.errors import SagaError
+from coordinator.services.letters import LetterService
 from coordinator.services.sagas import SagaService
 from coordinator.store.reads import SagaReads
 
@@ -45,6 +48,7 @@ class ApiParts(msgspec.Struct, frozen=True):
     service: SagaService
     replays: Replays
     choreographies: Choreographies
+    letters: LetterService
     reads: SagaReads
     registry: Registry
     flow: Flow
@@ -62,6 +66,8 @@ def create_app(parts: ApiParts) -> FastAPI:
     add_saga_routes(routes, parts.service, parts.reads, parts.registry, parts.choreographies, parts.limits)
     add_replay_route(routes, parts.replays, parts.limits)
     add_participant_routes(routes, parts.flow, parts.reads)
+    known = Known(parts.registry, parts.choreographies)
+    add_letter_routes(routes, parts.letters, parts.reads, known, parts.limits)
     app.state.routes = routes
     routes.get("/v1/openapi.json", catalogue.OPENAPI, Permission.LOOK, _openapi(routes))
     return app

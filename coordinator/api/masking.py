@@ -34,3 +34,7 @@ class Known:
         """The definition of a saga that was read without its row."""
         key = (saga.definition, saga.definition_version)
         return self._registry.find(*key) or self._choreographies.find(*key)
+
+    def named(self, name: str | None) -> AnyDefinition | None:
+        """The newest definition of a name that somebody asks for."""
+        return None if name is None else self._registry.newest(name)
