@@ -44,6 +44,7 @@ from coordinator.kafka.subscriber import Subscriber
 from coordinator.kafka.topics import cluster_id, partition_counts
 from coordinator.observability.metrics import Metrics
 from coordinator.parts import SystemChance, SystemClock, flow, recovery, security, topic_specs
+from coordinator.services.incidents import IncidentService
 from coordinator.services.letters import LetterService
 from coordinator.services.recovery import Recovery
 from coordinator.services.sagas import SagaService
@@ -176,6 +177,7 @@ class Coordinator:
                 service=service,
                 replays=Replays(self._api_store, self._reads, self._choreographies, self._clock),
                 choreographies=self._choreographies,
+                incidents=IncidentService(self._api_store, self._reads, service),
                 letters=self._letters(bus, topology, cluster),
                 reads=self._reads,
                 registry=self._registry,

@@ -19,6 +19,7 @@ from coordinator.api.definitions import add_definition_routes
 from coordinator.api.documents import catalogue
 from coordinator.api.documents.common import TAGS
 from coordinator.api.health import Check, ReadinessProbe
+from coordinator.api.incidents import add_incident_routes
 from coordinator.api.letters import add_letter_routes
 from coordinator.api.masking import Known
 from coordinator.api.middleware import Guard, request_id_of
@@ -33,6 +34,7 @@ from coordinator.choreography.replaying import Replays
 from coordinator.engine.flow import Flow
 from coordinator.engine.registry import Registry
 from coordinator.errors import SagaError
+from coordinator.services.incidents import IncidentService
 from coordinator.services.letters import LetterService
 from coordinator.services.sagas import SagaService
 from coordinator.store.reads import SagaReads
@@ -48,6 +50,7 @@ class ApiParts(msgspec.Struct, frozen=True):
     service: SagaService
     replays: Replays
     choreographies: Choreographies
+    incidents: IncidentService
     letters: LetterService
     reads: SagaReads
     registry: Registry
@@ -67,6 +70,7 @@ def create_app(parts: ApiParts) -> FastAPI:
     add_replay_route(routes, parts.replays, parts.limits)
     add_participant_routes(routes, parts.flow, parts.reads)
     known = Known(parts.registry, parts.choreographies)
+    add_incident_routes(routes, parts.incidents, parts.limits)
     add_letter_routes(routes, parts.letters, parts.reads, known, parts.limits)
     app.state.routes = routes
     routes.get("/v1/openapi.json", catalogue.OPENAPI, Permission.LOOK, _openapi(routes))
