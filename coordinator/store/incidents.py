@@ -11,7 +11,7 @@ from coordinator.store.reads import SagaReads
 from coordinator.wire.rfc3339 import format_ms
 
 LAST_INCIDENT = 2**63 - 1
-SCAN_MAX = 10_000  # incidents that are looked at for one page where no index serves the filter
+SCAN_MAX = 2_000  # incidents that are looked at for one page where no index serves the filter
 NOTES_MAX = 500
 
 
