@@ -12,6 +12,7 @@ from starlette.types import Scope
 
 from coordinator.api.access import Principal, Role
 from coordinator.api.app import ApiParts, create_app
+from coordinator.api.routes import Declared
 from coordinator.choreography.choreographies import Choreographies
 from coordinator.choreography.replaying import Replays
 from coordinator.engine.flow import Flow
@@ -45,10 +46,10 @@ class Roles:
 class Desk:
     """A client of the app."""
 
-    def __init__(self, office: Office, client: httpx.AsyncClient, paths: list[tuple[str, str]]) -> None:
+    def __init__(self, office: Office, client: httpx.AsyncClient, routes: list[Declared]) -> None:
         self.office = office
         self.client = client
-        self.paths = paths
+        self.routes = routes
 
     async def get(self, path: str, role: str = "operator") -> httpx.Response:
         """Look at something."""
@@ -131,9 +132,8 @@ async def open_desk(office: Office) -> AsyncIterator[Desk]:
             authenticator=Roles(),
         )
     )
-    paths = [(route.method, route.path) for route in app.state.routes.declared]
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
-        yield Desk(office, client, paths)
+        yield Desk(office, client, app.state.routes.declared)
 
 
 def reply(saga_id: str, **changes: Any) -> bytes:
