@@ -39,6 +39,7 @@ from coordinator.engine.relay import Relay
 from coordinator.engine.topology import Topology
 from coordinator.errors import Unavailable
 from coordinator.kafka.again import read_again
+from coordinator.kafka.lags import lags
 from coordinator.kafka.publisher import Publisher
 from coordinator.kafka.subscriber import Subscriber
 from coordinator.kafka.topics import cluster_id, partition_counts
@@ -46,6 +47,8 @@ from coordinator.observability.metrics import Metrics
 from coordinator.parts import SystemChance, SystemClock, flow, recovery, security, topic_specs
 from coordinator.services.incidents import IncidentService
 from coordinator.services.letters import LetterService
+from coordinator.services.participants import ParticipantService
+from coordinator.services.pulses import Pulses
 from coordinator.services.recovery import Recovery
 from coordinator.services.sagas import SagaService
 from coordinator.services.upkeep import Upkeep
@@ -181,7 +184,7 @@ class Coordinator:
                 letters=self._letters(bus, topology, cluster),
                 reads=self._reads,
                 registry=self._registry,
-                flow=self._flow,
+                participants=self._participants(topology, now),
                 metrics=self._metrics.registry,
                 checks=self._checks,
                 limits=settings.api,
@@ -239,7 +242,8 @@ class Coordinator:
             lambda: engine.ownership.owned,
             recovery(settings),
         )
-        beside = [asyncio.create_task(chores.run(self._stopping)) for chores in (upkeep, worker)]
+        pulses = Pulses(self._store, self._flow, engine.now, self._identity)
+        beside = [asyncio.create_task(chores.run(self._stopping)) for chores in (upkeep, worker, pulses)]
         if self._choreographies.sources:
             observer = self._observer(bus, topology, cluster, engine.now)
             self._checks.append(("choreographies", observer.check))
@@ -291,6 +295,12 @@ class Coordinator:
             cluster,
             partial(read_again, self._settings.kafka.bootstrap_servers, security=self._security),
         )
+
+    def _participants(self, topology: Topology, now: DatabaseClock) -> ParticipantService:
+        kafka = self._settings.kafka
+        ask = partial(lags, kafka.bootstrap_servers, counts=topology.counts, security=self._security)
+        group = kafka.participant_group
+        return ParticipantService(self._reads, self._flow, topology, self._clock, now, self._identity, group, ask)
 
     def _lifecycle(self, bus: Publisher, topology: Topology) -> Lifecycle | None:
         if not self._settings.events.enabled:

@@ -31,11 +31,11 @@ from coordinator.api.routes import Routes
 from coordinator.api.sagas import add_saga_routes
 from coordinator.choreography.choreographies import Choreographies
 from coordinator.choreography.replaying import Replays
-from coordinator.engine.flow import Flow
 from coordinator.engine.registry import Registry
 from coordinator.errors import SagaError
 from coordinator.services.incidents import IncidentService
 from coordinator.services.letters import LetterService
+from coordinator.services.participants import ParticipantService
 from coordinator.services.sagas import SagaService
 from coordinator.store.reads import SagaReads
 
@@ -54,7 +54,7 @@ class ApiParts(msgspec.Struct, frozen=True):
     letters: LetterService
     reads: SagaReads
     registry: Registry
-    flow: Flow
+    participants: ParticipantService
     metrics: CollectorRegistry
     checks: Sequence[Check]
     limits: Limits
@@ -68,7 +68,7 @@ def create_app(parts: ApiParts) -> FastAPI:
     add_definition_routes(routes, parts.reads, parts.registry, parts.choreographies)
     add_saga_routes(routes, parts.service, parts.reads, parts.registry, parts.choreographies, parts.limits)
     add_replay_route(routes, parts.replays, parts.limits)
-    add_participant_routes(routes, parts.flow, parts.reads)
+    add_participant_routes(routes, parts.participants)
     known = Known(parts.registry, parts.choreographies)
     add_incident_routes(routes, parts.incidents, parts.limits)
     add_letter_routes(routes, parts.letters, parts.reads, known, parts.limits)

@@ -21,9 +21,12 @@ import structlog
 
 from coordinator.engine.breaker import Breaker, BreakerState
 from coordinator.engine.cache import ActiveSaga
+from coordinator.engine.pulse import Pulse, Recent
 from coordinator.engine.slots import Slots
+from coordinator.saga.definition import SagaDefinition
 from coordinator.saga.effects import IssueCommand, Moved
-from coordinator.saga.model import Direction
+from coordinator.saga.events import StepCompleted, StepFailed
+from coordinator.saga.model import Direction, Outcome, Saga
 from coordinator.settings import FlowSettings
 
 log = structlog.get_logger()
@@ -32,6 +35,7 @@ RELEASE_MAX = 200  # sagas of one participant per pass, so that a release does n
 CHECK_MAX = 500
 
 _ACTION = Direction.ACTION
+_ISSUED = Outcome.ISSUED
 
 
 class ParticipantState(msgspec.Struct, frozen=True):
@@ -47,6 +51,31 @@ class ParticipantState(msgspec.Struct, frozen=True):
     heard_ms: int | None
 
 
+class Answered(NamedTuple):
+    """A participant has answered an action: how long it took, where that can be told, and whether it failed."""
+
+    participant: str
+    latency_ms: int | None
+    failed: bool
+
+
+def answered(definition: SagaDefinition, saga: Saga, reply: StepCompleted | StepFailed, now_ms: int) -> Answered:
+    """What a reply to an action tells of its participant; `saga` is the saga as it was before.
+
+    An attempt's issue is not written down: it follows from what it was given, the time for it or for its progress.
+    """
+    position = definition.index[reply.step_name]
+    step, state = definition.steps[position], saga.steps[position]
+    latency_ms: int | None = None
+    if state.outcome is _ISSUED and state.attempt == reply.attempt and state.deadline_ms is not None:
+        if step.progress_max_ms is None or state.limit_ms is None:
+            issued_ms = state.deadline_ms - step.timeout_ms
+        else:
+            issued_ms = state.limit_ms - step.progress_max_ms
+        latency_ms = now_ms - issued_ms
+    return Answered(step.participant, latency_ms, type(reply) is StepFailed)
+
+
 class Taken(NamedTuple):
     """Room that a decision took at a participant's breaker; it goes back when the decision is not written."""
 
@@ -57,13 +86,14 @@ class Taken(NamedTuple):
 class _Line:
     """What stands between us and one participant."""
 
-    __slots__ = ("breaker", "heard_ms", "held", "limit", "name", "share")
+    __slots__ = ("breaker", "heard_ms", "held", "limit", "name", "pulse", "share")
 
     def __init__(self, name: str, limit: int, breaker: Breaker) -> None:
         self.name = name
         self.limit = limit
         self.share = limit
         self.breaker = breaker
+        self.pulse = Pulse()
         self.held = 0
         self.heard_ms: int | None = None
 
@@ -173,11 +203,21 @@ class Flow:
                 if line.breaker.heard(replies, now_ms):
                     log.info("breaker_closed", participant=name, held=line.held)
 
+    def answered(self, answers: Iterable[Answered], now_ms: int) -> None:
+        """Actions have come to something, and that is written."""
+        for name, latency_ms, failed in answers:
+            line = self._lines.get(name)
+            if line is not None:
+                line.pulse.answered(now_ms, latency_ms, failed=failed)
+
     def timed_out(self, names: Iterable[str], now_ms: int) -> None:
         """Actions came to nothing, one for each name."""
         for name in names:
             line = self._lines.get(name)
-            if line is not None and line.breaker.timed_out(now_ms):
+            if line is None:
+                continue
+            line.pulse.timed_out(now_ms)
+            if line.breaker.timed_out(now_ms):
                 log.error("breaker_opened", participant=name, reason=line.breaker.why, alert=True)
 
     # ------------------------------------------------------------ the queues
@@ -235,6 +275,10 @@ class Flow:
             )
             for name, line in sorted(self._lines.items())
         ]
+
+    def pulses(self, now_ms: int) -> dict[str, Recent]:
+        """What came of each participant's actions of late."""
+        return {name: line.pulse.recent(now_ms) for name, line in self._lines.items()}
 
     @property
     def counts_slots(self) -> bool:

@@ -15,11 +15,14 @@ from coordinator.api.app import ApiParts, create_app
 from coordinator.api.routes import Declared
 from coordinator.choreography.choreographies import Choreographies
 from coordinator.choreography.replaying import Replays
+from coordinator.engine.clock import DatabaseClock
 from coordinator.engine.flow import Flow
 from coordinator.engine.letters import headers_json
+from coordinator.kafka.lags import Lag
 from coordinator.observability.metrics import Metrics
 from coordinator.services.incidents import IncidentService
 from coordinator.services.letters import LetterService
+from coordinator.services.participants import ParticipantService
 from coordinator.settings import ApiSettings, FlowSettings
 from coordinator.store.letters import LetterReads
 from tests.integration.api.office import Office, SystemClock
@@ -46,10 +49,11 @@ class Roles:
 class Desk:
     """A client of the app."""
 
-    def __init__(self, office: Office, client: httpx.AsyncClient, routes: list[Declared]) -> None:
+    def __init__(self, office: Office, client: httpx.AsyncClient, routes: list[Declared], flow: Flow) -> None:
         self.office = office
         self.client = client
         self.routes = routes
+        self.flow = flow
 
     async def get(self, path: str, role: str = "operator") -> httpx.Response:
         """Look at something."""
@@ -110,6 +114,13 @@ async def open_desk(office: Office) -> AsyncIterator[Desk]:
     """Give the app of an office."""
     choreographies = Choreographies()
 
+    flow = Flow(FlowSettings(), office.registry.participants)
+    now = DatabaseClock(SystemClock())
+    now.observe(await office.store.now_ms())
+
+    async def ask_lags(groups: Mapping[str, str]) -> dict[str, Lag]:
+        return dict.fromkeys(groups, Lag(7))
+
     async def gone(*_place: Any) -> None:
         return None
 
@@ -125,7 +136,18 @@ async def open_desk(office: Office) -> AsyncIterator[Desk]:
             ),
             reads=office.reads,
             registry=office.registry,
-            flow=Flow(FlowSettings(), office.registry.participants),
+            participants=ParticipantService(
+                *(
+                    office.reads,
+                    flow,
+                    office.topology,
+                    SystemClock(),
+                    now,
+                    "the desk",
+                    "{prefix}{participant}",
+                    ask_lags,
+                ),
+            ),
             metrics=Metrics().registry,
             checks=[],
             limits=ApiSettings(),
@@ -133,7 +155,7 @@ async def open_desk(office: Office) -> AsyncIterator[Desk]:
         )
     )
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
-        yield Desk(office, client, app.state.routes.declared)
+        yield Desk(office, client, app.state.routes.declared, flow)
 
 
 def reply(saga_id: str, **changes: Any) -> bytes:
