@@ -23,10 +23,10 @@ from coordinator.engine.breaker import Breaker, BreakerState
 from coordinator.engine.cache import ActiveSaga
 from coordinator.engine.pulse import Pulse, Recent
 from coordinator.engine.slots import Slots
-from coordinator.saga.definition import SagaDefinition
+from coordinator.saga.definition import Step
 from coordinator.saga.effects import IssueCommand, Moved
 from coordinator.saga.events import StepCompleted, StepFailed
-from coordinator.saga.model import Direction, Outcome, Saga
+from coordinator.saga.model import Direction, Outcome, StepState
 from coordinator.settings import FlowSettings
 
 log = structlog.get_logger()
@@ -52,28 +52,12 @@ class ParticipantState(msgspec.Struct, frozen=True):
 
 
 class Answered(NamedTuple):
-    """A participant has answered an action: how long it took, where that can be told, and whether it failed."""
+    """A participant has answered an action of a step, whose state was this before, at this moment."""
 
-    participant: str
-    latency_ms: int | None
-    failed: bool
-
-
-def answered(definition: SagaDefinition, saga: Saga, reply: StepCompleted | StepFailed, now_ms: int) -> Answered:
-    """What a reply to an action tells of its participant; `saga` is the saga as it was before.
-
-    An attempt's issue is not written down: it follows from what it was given, the time for it or for its progress.
-    """
-    position = definition.index[reply.step_name]
-    step, state = definition.steps[position], saga.steps[position]
-    latency_ms: int | None = None
-    if state.outcome is _ISSUED and state.attempt == reply.attempt and state.deadline_ms is not None:
-        if step.progress_max_ms is None or state.limit_ms is None:
-            issued_ms = state.deadline_ms - step.timeout_ms
-        else:
-            issued_ms = state.limit_ms - step.progress_max_ms
-        latency_ms = now_ms - issued_ms
-    return Answered(step.participant, latency_ms, type(reply) is StepFailed)
+    step: Step
+    before: StepState
+    reply: StepCompleted | StepFailed
+    at_ms: int
 
 
 class Taken(NamedTuple):
@@ -203,12 +187,13 @@ class Flow:
                 if line.breaker.heard(replies, now_ms):
                     log.info("breaker_closed", participant=name, held=line.held)
 
-    def answered(self, answers: Iterable[Answered], now_ms: int) -> None:
+    def answered(self, answers: Iterable[Answered]) -> None:
         """Actions have come to something, and that is written."""
-        for name, latency_ms, failed in answers:
-            line = self._lines.get(name)
+        lines = self._lines
+        for step, before, reply, at_ms in answers:
+            line = lines.get(step.participant)
             if line is not None:
-                line.pulse.answered(now_ms, latency_ms, failed=failed)
+                line.pulse.answered(at_ms, _latency_ms(step, before, reply, at_ms), failed=type(reply) is StepFailed)
 
     def timed_out(self, names: Iterable[str], now_ms: int) -> None:
         """Actions came to nothing, one for each name."""
@@ -284,6 +269,19 @@ class Flow:
     def counts_slots(self) -> bool:
         """Whether what is in flight is counted with every decision."""
         return bool(self._limited)
+
+
+def _latency_ms(step: Step, before: StepState, reply: StepCompleted | StepFailed, at_ms: int) -> int | None:
+    """How long an attempt has taken; None where it is not the one that is outstanding.
+
+    Its issue is not written down: it follows from what the attempt was given, the time for it or for its progress.
+    """
+    deadline_ms = before.deadline_ms
+    if before.outcome is not _ISSUED or before.attempt != reply.attempt or deadline_ms is None:
+        return None
+    if step.progress_max_ms is None or before.limit_ms is None:
+        return at_ms - deadline_ms + step.timeout_ms
+    return at_ms - before.limit_ms + step.progress_max_ms
 
 
 class _Released:

@@ -29,10 +29,11 @@ class Recent(msgspec.Struct, frozen=True):
 
 
 class _Slot:
-    __slots__ = ("failures", "latencies", "number", "replies", "timeouts")
+    __slots__ = ("ends_ms", "failures", "latencies", "number", "replies", "timeouts")
 
     def __init__(self, number: int) -> None:
         self.number = number
+        self.ends_ms = (number + 1) * SLOT_MS
         self.replies = self.failures = self.timeouts = 0
         self.latencies: dict[int, int] = {}
 
@@ -45,7 +46,8 @@ class Pulse:
 
     def answered(self, now_ms: int, latency_ms: int | None, *, failed: bool) -> None:
         """An action was answered; the latency is None where it cannot be told."""
-        slot = self._slot(now_ms)
+        slots = self._slots
+        slot = slots[-1] if slots and slots[-1].ends_ms > now_ms else self._slot(now_ms)
         slot.replies += 1
         if failed:
             slot.failures += 1
@@ -98,9 +100,8 @@ def quantile_ms(latencies: Mapping[int, int], share: float) -> int | None:
 
 def size_of(latency_ms: int) -> int:
     """The size of a latency: growing with it, and the same for what differs by less than an eighth."""
-    latency_ms = max(0, latency_ms)
     if latency_ms < _EXACT:
-        return latency_ms
+        return max(0, latency_ms)
     power = latency_ms.bit_length() - 3
     return (power << 3) + (latency_ms >> (power - 1)) - _EXACT
 
