@@ -70,7 +70,7 @@ def create_app(parts: ApiParts) -> FastAPI:
     add_replay_route(routes, parts.replays, parts.limits)
     add_participant_routes(routes, parts.participants)
     known = Known(parts.registry, parts.choreographies)
-    add_incident_routes(routes, parts.incidents, parts.limits)
+    add_incident_routes(routes, parts.incidents, parts.reads, known, parts.limits)
     add_letter_routes(routes, parts.letters, parts.reads, known, parts.limits)
     app.state.routes = routes
     routes.get("/v1/openapi.json", catalogue.OPENAPI, Permission.LOOK, _openapi(routes))

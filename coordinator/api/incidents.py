@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from typing import TypeVar
 
 import msgspec
 from starlette.requests import Request
@@ -13,6 +15,7 @@ from coordinator.api.access import Permission, principal_of
 from coordinator.api.bodies import Limits, ModelT, fit, read_object
 from coordinator.api.documents import incidents as documents
 from coordinator.api.documents.incidents import STATES, AssignBody, IncidentList, NoteBody, ResolveIncidentBody
+from coordinator.api.masking import Known
 from coordinator.api.middleware import request_id_of
 from coordinator.api.parameters import Query
 from coordinator.api.problems import Fault, RequestRefused, invalid
@@ -21,6 +24,9 @@ from coordinator.errors import NotFound
 from coordinator.services.incidents import ASSIGNEE_MAX, PAGE_MAX, IncidentService, Seen
 from coordinator.services.words import says_something
 from coordinator.store.incidents import IncidentFilter, IncidentSummary
+from coordinator.store.reads import SagaReads
+
+IncidentT = TypeVar("IncidentT", bound=IncidentSummary)
 
 PAGE_DEFAULT = 50
 _REASON_LENGTH_MAX = 100
@@ -28,9 +34,11 @@ _ID = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
 _ETAG = re.compile(rf'"([0-9]{{1,9}})-({"|".join(STATES)})"', re.ASCII)
 
 
-def add_incident_routes(routes: Routes, incidents: IncidentService, limits: Limits) -> None:
+def add_incident_routes(
+    routes: Routes, incidents: IncidentService, reads: SagaReads, known: Known, limits: Limits
+) -> None:
     """Add the routes; those who are bound to some definitions may not inspect, so nothing is left out for anybody."""
-    made = _IncidentRoutes(incidents, limits)
+    made = _IncidentRoutes(incidents, reads, known, limits)
     one = "/v1/incidents/{incident_id}"
     routes.get("/v1/incidents", documents.LIST, Permission.INSPECT, made.list)
     routes.get(one, documents.GET, Permission.INSPECT, made.get)
@@ -40,8 +48,10 @@ def add_incident_routes(routes: Routes, incidents: IncidentService, limits: Limi
 
 
 class _IncidentRoutes:
-    def __init__(self, incidents: IncidentService, limits: Limits) -> None:
+    def __init__(self, incidents: IncidentService, reads: SagaReads, known: Known, limits: Limits) -> None:
         self._incidents = incidents
+        self._reads = reads
+        self._known = known
         self._limits = limits
 
     async def list(self, request: Request) -> Response:
@@ -60,13 +70,21 @@ class _IncidentRoutes:
         before = None if cursor is None else int.from_bytes(marks.read("incidents", chosen, cursor))
         page = await self._incidents.page(chosen, before, limit)
         following = None if page.before is None else marks.write("incidents", chosen, page.before.to_bytes(8))
-        return _json(IncidentList(page.incidents, following))
+        return _json(IncidentList([*await self._masked(request, page.incidents)], following))
+
+    async def _masked(self, request: Request, found: Sequence[IncidentT]) -> Sequence[IncidentT]:
+        """Incidents whose details hold nothing that whoever asks may not see."""
+        masks = await self._known.masks_of(principal_of(request), self._reads, [one.saga_id for one in found])
+        if masks is None:
+            return found
+        return [msgspec.structs.replace(one, detail=masks[one.saga_id].text(one.detail)) for one in found]
 
     async def get(self, request: Request) -> Response:
         """One incident with its saga, its notes, and what can be done."""
         Query(request)
         incident = await self._incidents.get(_incident_id(request))
-        return _json(incident, _etag(incident))
+        [shown] = await self._masked(request, [incident])
+        return _json(shown, _etag(incident))
 
     async def assign(self, request: Request) -> Response:
         """Say who looks after an open incident."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from collections.abc import Sequence
 
 import msgspec
 from starlette.requests import Request
@@ -71,16 +72,32 @@ class _LetterRoutes:
         found = await self._letters.list(chosen, before, limit)
         more = len(found) == limit and await self._letters.list(chosen, found[-1].id, 1)
         following = marks.write("dead-letters", chosen, found[-1].id.to_bytes(8)) if more else None
-        return _json(DeadLetterPage(found, following))
+        return _json(DeadLetterPage([*await self._masked(request, found)], following))
+
+    async def _masked(self, request: Request, found: Sequence[LetterSummary]) -> Sequence[LetterSummary]:
+        """Letters whose details hold nothing that whoever asks may not see."""
+        saga_ids = [letter.saga_id for letter in found if letter.saga_id is not None]
+        masks = await self._known.masks_of(principal_of(request), self._reads, saga_ids)
+        if masks is None:
+            return found
+        return [
+            letter
+            if letter.saga_id is None
+            else msgspec.structs.replace(letter, detail=masks[letter.saga_id].text(letter.detail))
+            for letter in found
+        ]
 
     async def get(self, request: Request) -> Response:
         """One letter with everything that is kept of it."""
         Query(request)
         letter = await self._letters.get(_letter_id(request))
         about = about_letter(letter)
-        saga = (await self._reads.summaries([about.saga_id])).get(about.saga_id) if about.saga_id else None
-        definition = self._known.named(about.definition) if saga is None else self._known.of_summary(saga)
-        shown = describe_letter(letter, saga, masked_for(principal_of(request), definition))
+        record = await self._reads.saga(about.saga_id) if about.saga_id else None
+        if record is None:
+            masks = masked_for(principal_of(request), self._known.named(about.definition))
+        else:
+            masks = masked_for(principal_of(request), self._known.of(record), record.input)
+        shown = describe_letter(letter, None if record is None else record.summary, masks)
         return _json(shown, headers=_etag(letter.summary))
 
     async def redrive(self, request: Request) -> Response:

@@ -110,7 +110,7 @@ class _SagaRoutes:
             raise NotFound("there is no saga with this id")
         observed = record.part == OBSERVED_PART
         saga = describe_observed(record, self._choreographies) if observed else describe(record, self._registry)
-        masks = masked_for(principal_of(request), self._known.of(record))
+        masks = masked_for(principal_of(request), self._known.of(record), record.input)
         if masks is not None:
             saga = mask(saga, masks)
         return _json(saga, headers={"etag": _etag(saga.version)})
@@ -124,10 +124,10 @@ class _SagaRoutes:
         entries = await self._reads.log(saga_id, after, limit)
         reveals = principal_of(request).may(Permission.REVEAL)
         if not (entries and reveals):
-            saga = (await self._reads.summaries([saga_id])).get(saga_id)
-            if saga is None:
+            record = await self._reads.saga(saga_id)
+            if record is None:
                 raise NotFound("there is no saga with this id")
-            masks = masked_for(principal_of(request), self._known.of_summary(saga))
+            masks = masked_for(principal_of(request), self._known.of(record), record.input)
             entries = entries if masks is None else mask_entries(entries, masks)
         following = entries[-1].version if len(entries) == limit else None
         return _json({"entries": entries, "next_after": following})

@@ -79,9 +79,11 @@ class DeadLetterDetail(LetterSummary, frozen=True):
 
 def describe_letter(letter: Letter, saga: SagaSummary | None, masks: Masks | None) -> DeadLetterDetail:
     """Put a letter together; `masks` hide what is sensitive."""
-    edited = letter.summary.edited
+    summary, edited = letter.summary, letter.summary.edited
+    if masks is not None and summary.saga_id is not None:
+        summary = msgspec.structs.replace(summary, detail=masks.text(summary.detail))
     return DeadLetterDetail(
-        **msgspec.structs.asdict(letter.summary),
+        **msgspec.structs.asdict(summary),
         cluster_id=letter.cluster_id,
         about=_told(letter, masks),
         saga=saga,

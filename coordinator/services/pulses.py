@@ -49,6 +49,8 @@ class Pulses:
             await self._try()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stopping.wait(), PAUSE_S)
+        with contextlib.suppress(Unavailable):  # then what was written runs out by itself
+            await self._store.fetch("forget_participant_states", self._process)
 
     async def run_once(self) -> None:
         """Write how things stand, or nothing any more where no partition is ours; raises Unavailable."""

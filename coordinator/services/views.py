@@ -87,7 +87,8 @@ def mask(saga: SagaDetail, masks: Masks) -> SagaDetail:
     """A saga without what is sensitive of it."""
     steps = None if saga.steps is None else [_masked_step(step, masks) for step in saga.steps]
     log = saga.log if isinstance(saga.log, msgspec.UnsetType) else mask_entries(saga.log, masks)
-    return msgspec.structs.replace(saga, input=masks.input(saga.input), steps=steps, log=log)
+    incidents = [msgspec.structs.replace(one, detail=masks.text(one.detail)) for one in saga.incidents]
+    return msgspec.structs.replace(saga, input=masks.input(saga.input), steps=steps, incidents=incidents, log=log)
 
 
 def mask_entries(entries: Sequence[LogEntry], masks: Masks) -> list[LogEntry]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -106,6 +107,18 @@ async def test_who_is_gone_does_not_count(desk: Desk) -> None:
     await desk.office.ask("UPDATE participant_state SET at = at - interval '1 day'")
     await Process(desk, "new", 0).write()
     assert (await desk.office.ask("SELECT count(*) AS rows FROM participant_state WHERE process = 'dead'"))[0][0] == 0
+
+
+async def test_who_stops_in_order_leaves_nothing_behind(desk: Desk) -> None:
+    """A process that is told to stop takes back what it wrote, so that its breakers count no more."""
+    await desk.office.ask("DELETE FROM participant_state")
+    process = Process(desk, "leaving", 0)
+    await process.write()
+    assert len((await _inventory(desk))["processes"]) == 1
+    stopping = asyncio.Event()
+    stopping.set()
+    await process.pulses.run(stopping)
+    assert (await _inventory(desk))["processes"] == []
 
 
 async def test_what_is_no_participant_is_not_found(desk: Desk) -> None:

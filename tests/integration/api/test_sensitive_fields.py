@@ -55,6 +55,14 @@ async def places(desk: Desk) -> dict[str, list[str]]:
         await desk.letter(f"{ACCOUNT} {TOKEN}".encode(), None, [("note", MAIL.encode())]),
     ]
     incident = await desk.incident(ordered)
+    await desk.office.ask("UPDATE incident SET detail = $2 WHERE id = $1", incident, f"refused: the card {TOKEN}")
+    await desk.office.ask("UPDATE dead_letter SET detail = $2 WHERE id = $1", letters[0], f"{STREET} is no street")
+    failed = {"attempt": 1, "error": {"code": "no", "message": f"{MAIL}@example.org", "retryable": False}}
+    await desk.office.ask(
+        "INSERT INTO saga_log (saga_id, version, at, part, event, step_name, status, data)"
+        " SELECT id, 2, now(), part, 'StepFailed', 'reserve_inventory', 'started', $2 FROM saga WHERE id = $1",
+        *(ordered, json.dumps(failed).encode()),
+    )
     return {
         "saga_id": sagas,
         "letter_id": [str(letter) for letter in letters],

@@ -190,6 +190,19 @@ def test_members_of_transitions_and_commands_are_masked_by_what_they_are() -> No
     assert read(masks.fields("sign", raw({"result": {"signature": "s", "ok": True}})))["result"]["signature"] == MASK
 
 
+def test_what_texts_repeat_of_the_input_is_masked() -> None:
+    """A message that holds a sensitive value literally loses it; of an unknown definition no text is shown at all."""
+    masks = Masks(trip("email", "passengers"), bytes(raw(INPUT)))
+    assert masks.text("ann@example.com with P1 of NL: no seat for Ann") == f"{MASK} with P1 of NL: no seat for Ann"
+    error = {"code": "full", "message": "ann@example.com waits", "retryable": False}
+    assert read(masks.fields("book", raw({"error": error, "attempt": 1}))) == {
+        "error": {"code": "full", "message": f"{MASK} waits", "retryable": False},
+        "attempt": 1,
+    }
+    assert Masks(None).text("anything") == MASK
+    assert Masks(trip("email")).text("ann@example.com") == "ann@example.com"
+
+
 def test_of_an_unknown_definition_everything_is_masked() -> None:
     """A process that cannot know what is sensitive shows nothing."""
     masks = Masks(None)
