@@ -15,6 +15,7 @@ import contextlib
 import os
 import secrets
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Literal, TypeVar
 
 import structlog
@@ -38,19 +39,26 @@ from coordinator.engine.registry import Registry
 from coordinator.engine.relay import Relay
 from coordinator.engine.topology import Topology
 from coordinator.errors import Unavailable
+from coordinator.kafka.again import read_again
+from coordinator.kafka.lags import lags
 from coordinator.kafka.publisher import Publisher
 from coordinator.kafka.subscriber import Subscriber
 from coordinator.kafka.topics import cluster_id, partition_counts
 from coordinator.observability.metrics import Metrics
 from coordinator.parts import SystemChance, SystemClock, authenticator, flow, mode, recovery, security, topic_specs
+from coordinator.services.incidents import IncidentService
 from coordinator.services.keyring import KeyRing
 from coordinator.services.keys import Keys
+from coordinator.services.letters import LetterService
+from coordinator.services.participants import ParticipantService
+from coordinator.services.pulses import Pulses
 from coordinator.services.recovery import Recovery
 from coordinator.services.sagas import SagaService
 from coordinator.services.upkeep import Upkeep
 from coordinator.services.versions import Versions
 from coordinator.settings import Settings
 from coordinator.store.keys import KeyStore
+from coordinator.store.letters import LetterReads
 from coordinator.store.migrations import is_current
 from coordinator.store.postgres import PostgresStore
 from coordinator.store.reads import SagaReads
@@ -139,7 +147,7 @@ class Coordinator:
             self._waiting_for = None
             if self._role == "api":
                 relay = Relay(bus, self._store, self._clock)
-                await self._serve_api(bus, topology, relay, DatabaseClock(self._clock))
+                await self._serve_api(bus, topology, cluster, relay, DatabaseClock(self._clock))
             else:
                 await self._serve_engine(bus, topology, cluster)
         except _Stopped:
@@ -160,7 +168,9 @@ class Coordinator:
                 await beside
                 await versions.leave()
 
-    async def _serve_api(self, bus: Publisher, topology: Topology, relay: Relay, now: DatabaseClock) -> None:
+    async def _serve_api(
+        self, bus: Publisher, topology: Topology, cluster: str, relay: Relay, now: DatabaseClock
+    ) -> None:
         """Answer the REST API until the end."""
         settings = self._settings
         lifecycle = self._lifecycle(bus, topology)
@@ -184,9 +194,11 @@ class Coordinator:
                 service=service,
                 replays=Replays(self._api_store, self._reads, self._choreographies, self._clock),
                 choreographies=self._choreographies,
+                incidents=IncidentService(self._api_store, self._reads, service),
+                letters=self._letters(bus, topology, cluster),
                 reads=self._reads,
                 registry=self._registry,
-                flow=self._flow,
+                participants=self._participants(topology, now),
                 metrics=self._metrics.registry,
                 checks=self._checks,
                 limits=settings.api,
@@ -247,13 +259,14 @@ class Coordinator:
             lambda: engine.ownership.owned,
             recovery(settings),
         )
-        beside = [asyncio.create_task(chores.run(self._stopping)) for chores in (upkeep, worker)]
+        pulses = Pulses(self._store, self._flow, engine.now, self._identity)
+        beside = [asyncio.create_task(chores.run(self._stopping)) for chores in (upkeep, worker, pulses)]
         if self._choreographies.sources:
             observer = self._observer(bus, topology, cluster, engine.now)
             self._checks.append(("choreographies", observer.check))
             beside.append(asyncio.create_task(observer.run(self._stopping)))
         if self._role == "all":
-            beside.append(asyncio.create_task(self._serve_api(bus, topology, engine.relay, engine.now)))
+            beside.append(asyncio.create_task(self._serve_api(bus, topology, cluster, engine.relay, engine.now)))
         if self._stopping.is_set():
             engine.stop()
         try:
@@ -287,6 +300,24 @@ class Coordinator:
         store, metrics, clock = self._store, self._metrics, self._clock
         recorder = Recorder(store, self._choreographies, metrics, clock, now, self._chance, cluster)
         return ChoreographyObserver(store, bus, topics, self._choreographies, recorder, metrics, clock)
+
+    def _letters(self, bus: Publisher, topology: Topology, cluster: str) -> LetterService:
+        return LetterService(
+            self._api_store,
+            LetterReads(self._reads),
+            bus,
+            topology,
+            self._registry,
+            self._metrics,
+            cluster,
+            partial(read_again, self._settings.kafka.bootstrap_servers, security=self._security),
+        )
+
+    def _participants(self, topology: Topology, now: DatabaseClock) -> ParticipantService:
+        kafka = self._settings.kafka
+        ask = partial(lags, kafka.bootstrap_servers, counts=topology.counts, security=self._security)
+        group = kafka.participant_group
+        return ParticipantService(self._reads, self._flow, topology, self._clock, now, self._identity, group, ask)
 
     def _lifecycle(self, bus: Publisher, topology: Topology) -> Lifecycle | None:
         if not self._settings.events.enabled:

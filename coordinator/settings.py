@@ -36,6 +36,9 @@ class KafkaSettings(BaseModel):
     password: Annotated[SecretStr | None, Field(validate_default=True)] = None
     ca_file: str | None = None
     group_id: str = "saga-coordinator"
+    participant_group: Annotated[str, Field(pattern=r"^([A-Za-z0-9._-]|\{prefix\}|\{participant\}){1,200}$")] = (
+        "{prefix}{participant}"
+    )
     instance_id: str | None = None
     replies_partitions: Annotated[int, Field(ge=1, le=1024)] = 16
     commands_partitions: Annotated[int, Field(ge=1, le=1024)] = 8

@@ -123,6 +123,7 @@ bank_transfer = SagaDefinition(
     version=1,
     input=TransferInput,
     business_key="transfer_id",
+    sensitive=("source_account", "destination_account", "source_email", "destination_email"),
     deadline=minutes(30),
     steps=(
         Step(

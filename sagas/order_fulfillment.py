@@ -95,6 +95,7 @@ order_fulfillment = SagaDefinition(
     version=1,
     input=OrderInput,
     business_key="order_id",
+    sensitive=("card.token", "email", "address"),
     steps=(
         Step(
             "reserve_inventory",

@@ -194,6 +194,7 @@ travel_booking = SagaDefinition(
     version=1,
     input=TravelInput,
     business_key="booking_id",
+    sensitive=("traveller", "traveller_email", "card.token"),
     deadline=hours(12),
     steps=(
         *parallel(
@@ -234,6 +235,7 @@ travel_booking = SagaDefinition(
             action="ProcessPayment",
             kind=Kind.PIVOT,
             payload=bill,
+            sensitive=("payload.card.token",),
             result=ProcessPaymentResult,
         ),
         Step(

@@ -26,6 +26,7 @@ class Permission(StrEnum):
 
     LOOK = "look"  # at sagas and definitions
     INSPECT = "inspect"  # what operating needs: incidents, dead letters, participants, bulk work
+    REVEAL = "reveal"  # fields that definitions declare sensitive; no route needs it, answers are masked without it
     START = "start"  # sagas
     ANSWER = "answer"  # external steps
     ACT = "act"  # go on with, turn back or halt what the definition foresees
@@ -36,7 +37,14 @@ class Permission(StrEnum):
 GRANTS: Final[dict[Role, frozenset[Permission]]] = {
     Role.VIEWER: frozenset({Permission.LOOK, Permission.INSPECT}),
     Role.OPERATOR: frozenset(
-        {Permission.LOOK, Permission.INSPECT, Permission.START, Permission.ANSWER, Permission.ACT}
+        {
+            Permission.LOOK,
+            Permission.INSPECT,
+            Permission.REVEAL,
+            Permission.START,
+            Permission.ANSWER,
+            Permission.ACT,
+        }
     ),
     Role.ADMIN: frozenset(Permission),
     Role.SERVICE: frozenset({Permission.LOOK, Permission.START, Permission.ANSWER}),

@@ -21,7 +21,10 @@ from coordinator.api.documents import catalogue
 from coordinator.api.documents.common import TAGS
 from coordinator.api.door import Door
 from coordinator.api.health import Check, ReadinessProbe
+from coordinator.api.incidents import add_incident_routes
 from coordinator.api.keys import add_key_routes
+from coordinator.api.letters import add_letter_routes
+from coordinator.api.masking import Known
 from coordinator.api.middleware import Guard, request_id_of
 from coordinator.api.parameters import Query
 from coordinator.api.participants import add_participant_routes
@@ -31,11 +34,13 @@ from coordinator.api.routes import Routes
 from coordinator.api.sagas import add_saga_routes
 from coordinator.choreography.choreographies import Choreographies
 from coordinator.choreography.replaying import Replays
-from coordinator.engine.flow import Flow
 from coordinator.engine.registry import Registry
 from coordinator.errors import SagaError
+from coordinator.services.incidents import IncidentService
 from coordinator.services.keyring import KeyRing
 from coordinator.services.keys import Keys
+from coordinator.services.letters import LetterService
+from coordinator.services.participants import ParticipantService
 from coordinator.services.sagas import SagaService
 from coordinator.store.reads import SagaReads
 
@@ -50,9 +55,11 @@ class ApiParts(msgspec.Struct, frozen=True):
     service: SagaService
     replays: Replays
     choreographies: Choreographies
+    incidents: IncidentService
+    letters: LetterService
     reads: SagaReads
     registry: Registry
-    flow: Flow
+    participants: ParticipantService
     metrics: CollectorRegistry
     checks: Sequence[Check]
     limits: Limits
@@ -70,8 +77,11 @@ def create_app(parts: ApiParts) -> FastAPI:
     add_definition_routes(routes, parts.reads, parts.registry, parts.choreographies)
     add_saga_routes(routes, parts.service, parts.reads, parts.registry, parts.choreographies, parts.limits)
     add_replay_route(routes, parts.replays, parts.reads, parts.limits)
-    add_participant_routes(routes, parts.flow, parts.reads)
+    add_participant_routes(routes, parts.participants)
     add_key_routes(routes, parts.keys, parts.ring, parts.authenticator.mode, parts.limits)
+    known = Known(parts.registry, parts.choreographies)
+    add_incident_routes(routes, parts.incidents, parts.reads, known, parts.limits)
+    add_letter_routes(routes, parts.letters, parts.reads, known, parts.limits)
     routes.get("/v1/openapi.json", catalogue.OPENAPI, Permission.LOOK, _openapi(routes))
     return app
 

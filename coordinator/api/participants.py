@@ -1,4 +1,4 @@
-"""The route /v1/participants: how flow control stands towards each of them."""
+"""The routes under /v1/participants."""
 
 from __future__ import annotations
 
@@ -7,20 +7,28 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from coordinator.api.access import Permission
-from coordinator.api.documents import catalogue
+from coordinator.api.documents import participants as documents
 from coordinator.api.parameters import Query
 from coordinator.api.routes import Routes
-from coordinator.engine.flow import Flow
-from coordinator.services.participants import list_participants
-from coordinator.store.reads import SagaReads
+from coordinator.services.participants import ParticipantService
 
 
-def add_participant_routes(routes: Routes, flow: Flow, reads: SagaReads) -> None:
-    """Add the route."""
+def add_participant_routes(routes: Routes, participants: ParticipantService) -> None:
+    """Add the routes."""
 
-    async def participants(request: Request) -> Response:
+    async def listed(request: Request) -> Response:
+        """All of them."""
         Query(request)
-        found = await list_participants(flow, reads)
-        return Response(msgspec.json.encode(found), media_type="application/json")
+        return _json(await participants.list())
 
-    routes.get("/v1/participants", catalogue.PARTICIPANTS, Permission.INSPECT, participants)
+    async def one(request: Request) -> Response:
+        """One of them, with what each process knows."""
+        Query(request)
+        return _json(await participants.get(request.path_params["name"]))
+
+    routes.get("/v1/participants", documents.LIST, Permission.INSPECT, listed)
+    routes.get("/v1/participants/{name}", documents.GET, Permission.INSPECT, one)
+
+
+def _json(value: msgspec.Struct) -> Response:
+    return Response(msgspec.json.encode(value), media_type="application/json")

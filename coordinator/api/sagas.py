@@ -15,6 +15,7 @@ from coordinator.api.bodies import Limits, fit, read_object
 from coordinator.api.documents import sagas as documents
 from coordinator.api.documents import verbs
 from coordinator.api.documents.sagas import BulkBody, CompleteStepBody, FailStepBody, StartBody
+from coordinator.api.masking import Known, masked_for
 from coordinator.api.middleware import request_id_of
 from coordinator.api.parameters import Query
 from coordinator.api.problems import Fault, RequestRefused, body_of, problem_of
@@ -26,7 +27,7 @@ from coordinator.engine.registry import RESULT_BYTES_MAX, Registry
 from coordinator.errors import NotFound, SagaError
 from coordinator.saga.events import ExternalCompleted, ExternalFailed, Failure
 from coordinator.services.sagas import SagaService, Started, StartRequest
-from coordinator.services.views import describe
+from coordinator.services.views import describe, mask, mask_entries
 from coordinator.store.reads import ListFilter, SagaReads
 from coordinator.wire.strict_json import encode
 
@@ -67,6 +68,7 @@ class _SagaRoutes:
         self._reads = reads
         self._registry = registry
         self._choreographies = choreographies
+        self._known = Known(registry, choreographies)
         self._limits = limits
 
     async def start(self, request: Request) -> Response:
@@ -111,6 +113,9 @@ class _SagaRoutes:
             raise NotFound("there is no saga with this id")
         observed = record.part == OBSERVED_PART
         saga = describe_observed(record, self._choreographies) if observed else describe(record, self._registry)
+        masks = masked_for(principal_of(request), self._known.of(record), record.input)
+        if masks is not None:
+            saga = mask(saga, masks)
         return _json(saga, headers={"etag": _etag(saga.version)})
 
     async def log(self, request: Request) -> Response:
@@ -121,8 +126,13 @@ class _SagaRoutes:
         limit = query.number("limit", default=LOG_MAX, lowest=1, highest=LOG_MAX)
         await check_known(self._reads, principal_of(request), saga_id)
         entries = await self._reads.log(saga_id, after, limit)
-        if not entries and not await self._reads.summaries([saga_id]):
-            raise NotFound("there is no saga with this id")
+        reveals = principal_of(request).may(Permission.REVEAL)
+        if not (entries and reveals):
+            record = await self._reads.saga(saga_id)
+            if record is None:
+                raise NotFound("there is no saga with this id")
+            masks = masked_for(principal_of(request), self._known.of(record), record.input)
+            entries = entries if masks is None else mask_entries(entries, masks)
         following = entries[-1].version if len(entries) == limit else None
         return _json({"entries": entries, "next_after": following})
 

@@ -29,7 +29,7 @@ def shrink(definition: SagaDefinition, oracle: Oracle) -> SagaDefinition:
     """Reduce a definition to what the search tells apart; its conditions and payloads ask the oracle."""
     steps = tuple(_shrink_step(step, oracle) for step in definition.steps)
     recovery = Retry(attempts=min(definition.redrives.attempts, REDRIVES))
-    return replace(definition, input=_AnyInput, business_key="key", steps=steps, recovery=recovery)
+    return replace(definition, input=_AnyInput, business_key="key", steps=steps, recovery=recovery, sensitive=())
 
 
 def _shrink_step(step: Step, oracle: Oracle) -> Step:
@@ -40,6 +40,7 @@ def _shrink_step(step: Step, oracle: Oracle) -> Step:
         result=None,
         when=None if step.when is None else _condition(step.name, oracle),
         payload=None if step.payload is None else _payload(step.name, oracle),
+        sensitive=(),
     )
 
 

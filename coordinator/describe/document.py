@@ -22,6 +22,7 @@ def document(definition: SagaDefinition) -> dict[str, Any]:
         "deadline_ms": definition.deadline_ms,
         "recovery": None if definition.recovery is None else _retry(definition.recovery),
         "input": _schema(definition.input),
+        "sensitive": list(definition.sensitive),
         "steps": [_step(step) for step in definition.steps],
     }
 
@@ -35,6 +36,7 @@ def _step(step: Step) -> dict[str, Any]:
         "when": None if step.when is None else function(step.when),
         "timeout_ms": step.timeout_ms,
         "result": None if step.result is None else _schema(step.result),
+        "sensitive": list(step.sensitive),
     }
     if step.external:
         return said

@@ -49,6 +49,7 @@ def _head(definition: SagaDefinition) -> Iterator[str]:
         ("deadline", deadline),
         ("recovery", recovery),
         ("input", f"{definition.input.__name__}: {', '.join(_fields(definition.input))}"),
+        ("sensitive", ", ".join(_sensitive(definition)) or "nothing"),
     ):
         yield from _folded(f"{name + ':':14}", value.split(" "))
 
@@ -66,6 +67,12 @@ def _folded(label: str, words: list[str]) -> Iterator[str]:
 
 def _fields(model: type[BaseModel]) -> list[str]:
     return [name if field.is_required() else f"{name} (optional)" for name, field in model.model_fields.items()]
+
+
+def _sensitive(definition: SagaDefinition) -> list[str]:
+    """What is masked, each path with what it begins from: `input.card.token`, `pay.result.iban`."""
+    of_input = [f"input.{path}" for path in definition.sensitive]
+    return of_input + [f"{step.name}.{path}" for step in definition.steps for path in step.sensitive]
 
 
 def _retry(retry: Retry) -> str:

@@ -11,7 +11,7 @@ from typing import assert_never
 import msgspec
 
 from coordinator.engine.cache import ActiveSaga
-from coordinator.engine.flow import Taken
+from coordinator.engine.flow import Answered, Taken
 from coordinator.engine.journal import BEGAN, began, entry
 from coordinator.engine.messages import CommandBuilder
 from coordinator.kafka.records import Outgoing
@@ -50,7 +50,8 @@ class Written(msgspec.Struct, gc=False):
 class Draft:
     """Collects what one statement will write and what will be published after it.
 
-    `taken` is the room that it took of participants: whoever throws the draft away gives it back.
+    `taken` is the room that it took of participants: whoever throws the draft away gives it back. `answers` are those
+    of participants that it writes.
     """
 
     def __init__(self, commands: CommandBuilder, *, unless_unsent: bool = False) -> None:
@@ -60,6 +61,7 @@ class Draft:
         self.records: list[Outgoing] = []
         self.transitions: list[Transitioned] = []
         self.taken: list[Taken] = []
+        self.answers: list[Answered] = []
         self._begun: dict[str, Written] = {}
         self._moved: dict[str, Written] = {}
 

@@ -21,9 +21,12 @@ import structlog
 
 from coordinator.engine.breaker import Breaker, BreakerState
 from coordinator.engine.cache import ActiveSaga
+from coordinator.engine.pulse import Pulse, Recent
 from coordinator.engine.slots import Slots
+from coordinator.saga.definition import Step
 from coordinator.saga.effects import IssueCommand, Moved
-from coordinator.saga.model import Direction
+from coordinator.saga.events import StepCompleted, StepFailed
+from coordinator.saga.model import Direction, Outcome, StepState
 from coordinator.settings import FlowSettings
 
 log = structlog.get_logger()
@@ -32,6 +35,7 @@ RELEASE_MAX = 200  # sagas of one participant per pass, so that a release does n
 CHECK_MAX = 500
 
 _ACTION = Direction.ACTION
+_ISSUED = Outcome.ISSUED
 
 
 class ParticipantState(msgspec.Struct, frozen=True):
@@ -47,6 +51,15 @@ class ParticipantState(msgspec.Struct, frozen=True):
     heard_ms: int | None
 
 
+class Answered(NamedTuple):
+    """A participant has answered an action of a step, whose state was this before, at this moment."""
+
+    step: Step
+    before: StepState
+    reply: StepCompleted | StepFailed
+    at_ms: int
+
+
 class Taken(NamedTuple):
     """Room that a decision took at a participant's breaker; it goes back when the decision is not written."""
 
@@ -57,13 +70,14 @@ class Taken(NamedTuple):
 class _Line:
     """What stands between us and one participant."""
 
-    __slots__ = ("breaker", "heard_ms", "held", "limit", "name", "share")
+    __slots__ = ("breaker", "heard_ms", "held", "limit", "name", "pulse", "share")
 
     def __init__(self, name: str, limit: int, breaker: Breaker) -> None:
         self.name = name
         self.limit = limit
         self.share = limit
         self.breaker = breaker
+        self.pulse = Pulse()
         self.held = 0
         self.heard_ms: int | None = None
 
@@ -173,11 +187,22 @@ class Flow:
                 if line.breaker.heard(replies, now_ms):
                     log.info("breaker_closed", participant=name, held=line.held)
 
+    def answered(self, answers: Iterable[Answered]) -> None:
+        """Actions have come to something, and that is written."""
+        lines = self._lines
+        for step, before, reply, at_ms in answers:
+            line = lines.get(step.participant)
+            if line is not None:
+                line.pulse.answered(at_ms, _latency_ms(step, before, reply, at_ms), failed=type(reply) is StepFailed)
+
     def timed_out(self, names: Iterable[str], now_ms: int) -> None:
         """Actions came to nothing, one for each name."""
         for name in names:
             line = self._lines.get(name)
-            if line is not None and line.breaker.timed_out(now_ms):
+            if line is None:
+                continue
+            line.pulse.timed_out(now_ms)
+            if line.breaker.timed_out(now_ms):
                 log.error("breaker_opened", participant=name, reason=line.breaker.why, alert=True)
 
     # ------------------------------------------------------------ the queues
@@ -236,10 +261,27 @@ class Flow:
             for name, line in sorted(self._lines.items())
         ]
 
+    def pulses(self, now_ms: int) -> dict[str, Recent]:
+        """What came of each participant's actions of late."""
+        return {name: line.pulse.recent(now_ms) for name, line in self._lines.items()}
+
     @property
     def counts_slots(self) -> bool:
         """Whether what is in flight is counted with every decision."""
         return bool(self._limited)
+
+
+def _latency_ms(step: Step, before: StepState, reply: StepCompleted | StepFailed, at_ms: int) -> int | None:
+    """How long an attempt has taken; None where it is not the one that is outstanding.
+
+    Its issue is not written down: it follows from what the attempt was given, the time for it or for its progress.
+    """
+    deadline_ms = before.deadline_ms
+    if before.outcome is not _ISSUED or before.attempt != reply.attempt or deadline_ms is None:
+        return None
+    if step.progress_max_ms is None or before.limit_ms is None:
+        return at_ms - deadline_ms + step.timeout_ms
+    return at_ms - before.limit_ms + step.progress_max_ms
 
 
 class _Released:

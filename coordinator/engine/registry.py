@@ -105,6 +105,14 @@ class Registry:
         """The definition of a saga row, or None when this process does not know it."""
         return self._by_id.get(definition_id)
 
+    def find(self, name: str, version: int) -> SagaDefinition | None:
+        """The definition of a name and version, or None when this process does not know it."""
+        return self._by_version.get((name, version))
+
+    def newest(self, name: str) -> SagaDefinition | None:
+        """The newest version of a name, or None when this process knows none."""
+        return self._newest.get(name)
+
     def id_of(self, definition: SagaDefinition) -> int:
         """The small id of a known definition."""
         return self._ids[definition.name, definition.version]

@@ -252,6 +252,8 @@ class BatchWorker:
                 self._held.append(written.active)
             elif written.waking_ms is not None and written.waking_ms < horizon_ms:
                 self._timers.arm(written.active, written.waking_ms)
+        if draft.answers:
+            self._flow.answered(draft.answers)
         self._observer.committed(draft.transitions, decided.verdicts, committed)
 
     # ------------------------------------------------------------ timers

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from coordinator.saga import paths
+from coordinator.saga import paths, sensitive
 from coordinator.saga.model import Kind
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def problems(definition: SagaDefinition) -> list[str]:
         found += [f"step {step.name!r}: {sentence}" for sentence in _step_problems(step)]
     if not found:
         found += [*_group_problems(definition), *_kind_problems(definition), *paths.problems(definition)]
+        found += sensitive.problems(definition)
     return found
 
 

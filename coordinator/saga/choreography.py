@@ -12,13 +12,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
 
 from coordinator.errors import DefinitionError
 from coordinator.saga.checks import STEPS_MAX, TIMEOUT_MAX
+from coordinator.saga.definition import BESIDE
 from coordinator.saga.model import Facing, SagaStatus
+from coordinator.saga.sensitive import Unfit, resolved
 
 EVENTS_MAX = STEPS_MAX
 
@@ -51,13 +53,15 @@ class ExpectedEvent:
 class ChoreographyDefinition:
     """The plan of a saga without a coordinator; the first of `events` begins it.
 
-    `correlation` names the text field, in every event's data, that says which saga the event belongs to.
+    `correlation` names the text field, in every event's data, that says which saga the event belongs to. `sensitive`
+    are paths of that data which not everybody may see; its shape is declared nowhere, so nobody checks their names.
     """
 
     name: str
     version: int
     events: tuple[ExpectedEvent, ...]
     correlation: str = "order_id"
+    sensitive: tuple[str, ...] = field(default=(), metadata=BESIDE)
 
     def __post_init__(self) -> None:
         for sentence in _problems(self):
@@ -105,6 +109,7 @@ def _problems(definition: ChoreographyDefinition) -> Iterator[str]:
         yield "the version must be a whole number from 1 to 32767"
     if not _FIELD.fullmatch(definition.correlation):
         yield f"the correlation {definition.correlation!r} is no field's name"
+    yield from _sensitive_problems(definition)
     if not 1 <= len(definition.events) <= EVENTS_MAX:
         yield f"a choreography has 1 to {EVENTS_MAX} events"
     types = [event.type for event in definition.events]
@@ -115,6 +120,16 @@ def _problems(definition: ChoreographyDefinition) -> Iterator[str]:
         for sentence in _event_problems(event, types):
             yield f"event {event.type!r}: {sentence}"
     yield from _graph_problems(definition)
+
+
+def _sensitive_problems(definition: ChoreographyDefinition) -> Iterator[str]:
+    for path in definition.sensitive:
+        try:
+            resolved(None, path)
+        except Unfit as unfit:
+            yield f"sensitive: {unfit}"
+        if path == definition.correlation:
+            yield f"sensitive: {path!r} is the business key, which lists and events show: it cannot be masked"
 
 
 def _event_problems(event: ExpectedEvent, types: list[str]) -> Iterator[str]:

@@ -2,7 +2,8 @@
 
 All fields of the dataclasses are written, whatever they are, so that a new field is never forgotten. A field whose
 default says nothing (None, False, empty) is left out while it has it: a coordinator that brings a new field of that
-kind does not change the definitions that do not use it. Texts for people (docstrings, descriptions) are left out, too.
+kind does not change the definitions that do not use it. Texts for people (docstrings, descriptions) are left out, too,
+and so are fields that say nothing of what a saga does (definition.BESIDE).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from pydantic.errors import PydanticInvalidForJsonSchema
 from coordinator.errors import DefinitionError
 from coordinator.saga.choreography import ChoreographyDefinition
 from coordinator.saga.code import FunctionWriter, Unwritable, name_of
-from coordinator.saga.definition import SagaDefinition
+from coordinator.saga.definition import BESIDE, SagaDefinition
 
 CODE = "code sha256:"  # what a function's digest begins with
 _EXACT = 2**53  # numbers from here on have no exact form in JSON
@@ -129,7 +130,9 @@ class _Writer:
 
 
 def _says(value: Any, each: dataclasses.Field[Any]) -> bool:
-    """Whether a field says something: not while it has a default that stands for nothing."""
+    """Whether a field says something of what a saga does: not while it has a default that stands for nothing."""
+    if each.metadata == BESIDE:
+        return False
     default = each.default
     if each.default_factory is not dataclasses.MISSING:
         default = each.default_factory()

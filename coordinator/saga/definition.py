@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from pydantic import BaseModel
 
@@ -44,6 +44,9 @@ __all__ = [
 Condition: TypeAlias = Callable[[Any, Any], bool]
 PayloadPaths: TypeAlias = Mapping[str, "str | PayloadPaths"]
 PayloadFunction: TypeAlias = Callable[[Any, Any], BaseModel | Mapping[str, Any]]
+
+# Of a field that does not change what a saga does: it is no part of a version's content.
+BESIDE: Final[Mapping[str, bool]] = {"content": False}
 
 
 def seconds(amount: float) -> timedelta:
@@ -93,7 +96,8 @@ class Step:
     readers rely on; None takes any object. `payload` says what the action carries: None is the saga's input, a mapping
     (Fields, or a plain one) names fields and where each comes from (`"input.city"`, `"book_room.price_cents"`), a
     function makes it. `when` says whether the step is wanted at all. Neighbours of one `group` are issued together. A
-    step without an action is external: somebody outside completes it.
+    step without an action is external: somebody outside completes it. `sensitive` are paths of the result and of the
+    payload that not everybody may see, such as `result.iban` (sensitive.py).
     """
 
     name: str
@@ -111,6 +115,7 @@ class Step:
     when: Condition | None = None
     group: str | None = None
     progress_max: timedelta | None = None
+    sensitive: tuple[str, ...] = field(default=(), metadata=BESIDE)
 
     @cached_property
     def external(self) -> bool:
@@ -160,11 +165,21 @@ def external(
     result: type[BaseModel] | None = None,
     when: Condition | None = None,
     kind: Kind = Kind.COMPENSATABLE,
+    sensitive: tuple[str, ...] = (),
 ) -> Step:
     """Make a step that somebody outside completes, by an API call or a message, within `timeout`."""
     once = Retry(attempts=1)
     widest = max(timeout, timedelta(days=1))
-    return Step(name, "", "", timeout=timeout, retry=once, expiry=widest, result=result, when=when, kind=kind)
+    return Step(
+        *(name, "", ""),
+        timeout=timeout,
+        retry=once,
+        expiry=widest,
+        result=result,
+        when=when,
+        kind=kind,
+        sensitive=sensitive,
+    )
 
 
 @dataclass(frozen=True)
@@ -173,7 +188,8 @@ class SagaDefinition:
 
     `input` is the model that a start request must fit; `business_key` names the text field of it that is
     unique per definition name. `deadline` is for the whole saga, counted from its start. `recovery` is how what was
-    given up is tried again before a person is asked; None leaves that to the settings.
+    given up is tried again before a person is asked; None leaves that to the settings. `sensitive` are paths of the
+    input that not everybody may see.
     """
 
     name: str
@@ -183,6 +199,7 @@ class SagaDefinition:
     steps: tuple[Step, ...]
     deadline: timedelta | None = None
     recovery: Retry | None = None
+    sensitive: tuple[str, ...] = field(default=(), metadata=BESIDE)
 
     def __post_init__(self) -> None:
         for sentence in checks.problems(self):

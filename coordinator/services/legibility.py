@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -10,10 +11,15 @@ import msgspec
 from coordinator.engine.reading import BadArrival, read
 from coordinator.engine.registry import Registry
 from coordinator.wire.inbound import Inbound, decode_inbound
+from coordinator.wire.messages import SAGA_ID_PATTERN
 from coordinator.wire.strict_json import Refused
 
+WORD_MAX = 200  # characters of a message's type
+COMMAND_ID_MAX = 300
 IDENTITY = ("saga_id", "command_id")
 _IDENTITY_OF_EVENT = {"id": "ce_id", "source": "ce_source"}  # structured mode holds them in the value
+
+_SAGA_ID = re.compile(SAGA_ID_PATTERN.strip("^$"))
 
 
 class KeptRecord(msgspec.Struct, frozen=True):
@@ -45,6 +51,46 @@ class Legible(msgspec.Struct, frozen=True):
     refusal: Refusal | None
 
 
+class About(msgspec.Struct, frozen=True):
+    """What a record is about, as far as it says: the type of its message, and which saga, step and command."""
+
+    message_type: str | None
+    saga_id: str | None
+    step_name: str | None
+    command_id: str | None
+    definition: str | None
+
+
+def about(record: KeptRecord) -> About:
+    """Look what a record is about; its key stands for the saga that its value does not name."""
+    data = data_of(record) or {}
+    key = (record.key or b"").decode(errors="replace")
+    saga_id = next((text for text in (data.get("saga_id"), key) if _is_saga_id(text)), None)
+    known = dict(record.headers).get("ce_type")
+    return About(
+        None if known is None else known.decode(errors="replace")[:WORD_MAX],
+        saga_id,
+        *(_word(data.get(name)) for name in ("step_name", "command_id", "definition")),
+    )
+
+
+def data_of(record: KeptRecord) -> dict[str, Any] | None:
+    """The message in a record, read leniently; None when it is no JSON object."""
+    tree = _tree(record.value)
+    if tree is not None and "specversion" in tree:
+        data = tree.get("data")
+        return data if isinstance(data, dict) else None
+    return tree
+
+
+def _word(value: object) -> str | None:
+    return value if isinstance(value, str) and len(value) <= COMMAND_ID_MAX and value.isprintable() else None
+
+
+def _is_saga_id(value: object) -> bool:
+    return isinstance(value, str) and _SAGA_ID.fullmatch(value) is not None
+
+
 def legible(record: KeptRecord, registry: Registry) -> Legible:
     """Show what a record says."""
     value = record.value
@@ -57,7 +103,7 @@ def legible(record: KeptRecord, registry: Registry) -> Legible:
             text = None
     known = dict(record.headers).get("ce_type")
     return Legible(
-        None if known is None else known.decode(errors="replace")[:200],
+        None if known is None else known.decode(errors="replace")[:WORD_MAX],
         None if tree is None else msgspec.Raw(cast("bytes", value)),
         text,
         refusal_of(record, registry),

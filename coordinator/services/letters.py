@@ -7,6 +7,7 @@ by the recovery worker should that die: once the act is committed it happens.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 import msgspec
 import structlog
@@ -15,7 +16,7 @@ from coordinator.engine.letters import fits_whole, headers_json, headers_of, may
 from coordinator.engine.ports import Bus
 from coordinator.engine.registry import Registry
 from coordinator.engine.topology import Topology
-from coordinator.errors import Conflict, InvalidInput, NotFound, Unavailable
+from coordinator.errors import Conflict, InvalidInput, NotFound, StaleVersion, Unavailable
 from coordinator.kafka.records import Record
 from coordinator.observability.metrics import Metrics
 from coordinator.services.legibility import KeptRecord, Legible, Refusal, changed_identity, legible, refusal_of
@@ -37,9 +38,18 @@ KINDS = ("record", "action", "compensation")
 class LetterConflict(Conflict):
     """The letter is not open: `state` says what became of it, or that its saga's verbs are asked for."""
 
-    def __init__(self, message: str, state: str) -> None:
+    def __init__(self, message: str, letter: LetterSummary) -> None:
         super().__init__(message)
-        self.state = state
+        self.state = letter.state
+        self.members = members(letter)
+
+
+class LetterStale(StaleVersion):
+    """The letter has moved on since it was looked at; `members` says how it stands."""
+
+    def __init__(self, letter: LetterSummary) -> None:
+        super().__init__(f"dead letter {letter.id} has moved on: it is {letter.state} after {letter.tries} tries")
+        self.members = members(letter)
 
 
 class LetterRefused(InvalidInput):
@@ -59,6 +69,13 @@ class Letter(msgspec.Struct, frozen=True):
     original: KeptRecord
     current: KeptRecord
     legible: Legible
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """How a letter stood when somebody looked at it; an act may ask that it still does."""
+
+    tries: int
+    state: str
 
 
 class LetterService:
@@ -117,17 +134,19 @@ class LetterService:
         headers: Mapping[str, bytes | None] | None = None,
         *,
         new_identity: bool = False,
+        seen: Seen | None = None,
         request_id: str = "",
     ) -> LetterSummary:
         """Send an open record again to where it came from; answers what became of the letter.
 
         `value` replaces the record's value; `headers` replaces the headers that it names, or removes them with None.
         The key stays; a value that speaks of another saga or command is refused unless `new_identity` says that this
-        is meant. Raises NotFound, LetterConflict, LetterRefused (it would be set aside at once), InvalidInput, or
-        Unavailable: then the outcome is open, and the letter's state tells.
+        is meant. Raises NotFound, LetterStale (it is not as it was `seen`), LetterConflict, LetterRefused (it would be
+        set aside at once), InvalidInput, or Unavailable: then the outcome is open, and the letter's state tells.
         """
         _check_words(actor, reason)
         kept = await self._kept(letter_id)
+        _check_seen(kept.summary, seen)
         self._check_open(kept.summary, "send it again", "retry")
         self._check_single(kept.summary)
         kept = await self._completed(kept)
@@ -155,15 +174,18 @@ class LetterService:
         self._metrics.redriven.labels("person").inc()
         return (await self._kept(letter_id)).summary
 
-    async def discard(self, letter_id: int, actor: str, reason: str, *, request_id: str = "") -> LetterSummary:
+    async def discard(
+        self, letter_id: int, actor: str, reason: str, *, seen: Seen | None = None, request_id: str = ""
+    ) -> LetterSummary:
         """Close an open record for good; answers what became of the letter.
 
-        Raises NotFound, LetterConflict, InvalidInput, or Unavailable: then the outcome is open.
+        Raises NotFound, LetterStale, LetterConflict, InvalidInput, or Unavailable: then the outcome is open.
         """
         _check_words(actor, reason)
         kept = await self._kept(letter_id)
+        _check_seen(kept.summary, seen)
         self._check_open(kept.summary, "discard it", "resolve")
-        rows = await self._store.fetch("discard_dead_letter", letter_id, actor, reason, request_id)
+        rows = await self._store.fetch("discard_dead_letter", letter_id, actor, reason, request_id, kept.summary.tries)
         after = (await self._kept(letter_id)).summary
         if not rows:
             raise _moved_on(after)
@@ -180,7 +202,7 @@ class LetterService:
             sentence = (
                 f"dead letter {letter.id} is the {letter.kind} of a saga: to {what}, {verb} saga {letter.saga_id}"
             )
-            raise LetterConflict(sentence, letter.state)
+            raise LetterConflict(sentence, letter)
         if letter.state != "open":
             raise _moved_on(letter)
 
@@ -188,11 +210,11 @@ class LetterService:
         """Refuse what is not one record of our topic."""
         if letter.topic != self._topology.replies:
             sentence = f"dead letter {letter.id} is of topic {letter.topic}; only {self._topology.replies} is ours"
-            raise LetterConflict(sentence, letter.state)
+            raise LetterConflict(sentence, letter)
         first, following = letter.first_offset or 0, letter.next_offset or 0
         if following - first > 1:
             sentence = f"dead letter {letter.id} stands for the offsets {first} to {following - 1}, not for one record"
-            raise LetterConflict(sentence, letter.state)
+            raise LetterConflict(sentence, letter)
 
     async def _completed(self, kept: KeptLetter) -> KeptLetter:
         """The letter, whole if it can be: of a record that was cut Kafka may still have all of it."""
@@ -239,9 +261,19 @@ def _is_the_same(record: Record, kept: KeptLetter) -> bool:
 
 def _moved_on(letter: LetterSummary) -> LetterConflict:
     if letter.state == "open":
-        return LetterConflict(f"dead letter {letter.id} has just been tried: look at it again", letter.state)
+        return LetterConflict(f"dead letter {letter.id} has just been tried: look at it again", letter)
     by = f" by {letter.changed_by}" if letter.changed_by else ""
-    return LetterConflict(f"dead letter {letter.id} is {letter.state}{by}", letter.state)
+    return LetterConflict(f"dead letter {letter.id} is {letter.state}{by}", letter)
+
+
+def members(letter: LetterSummary) -> dict[str, Any]:
+    """What a refusal says of how a letter stands."""
+    return {"letter_id": letter.id, "letter_state": letter.state, "tries": letter.tries}
+
+
+def _check_seen(letter: LetterSummary, seen: Seen | None) -> None:
+    if seen is not None and seen != Seen(letter.tries, letter.state):
+        raise LetterStale(letter)
 
 
 def _check_words(actor: str, reason: str) -> None:

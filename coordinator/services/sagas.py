@@ -166,6 +166,11 @@ class SagaService:
         await self._know_the_time()
         return await self._verbs.preview(saga_id, verb)
 
+    async def possible(self, saga_id: str, step_name: str | None) -> list[str]:
+        """The verbs that could be done to a saga now, those about a step for this one; raises NotFound, Unavailable."""
+        await self._know_the_time()
+        return await self._verbs.possible(saga_id, step_name)
+
     async def answer(self, saga_id: str, answer: ExternalCompleted | ExternalFailed) -> SagaSummary:
         """Take an answer to an external step; answers how the saga stands then.
 

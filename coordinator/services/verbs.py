@@ -57,6 +57,8 @@ NAMES: Final[dict[type[Verb], str]] = {
     AbandonRequested: "abandon",
 }
 
+_PLAIN: Final = (RetryRequested, CompensateRequested, SuspendRequested, ResumeRequested, AbandonRequested)
+
 
 class VerbRefused(Conflict):
     """The saga is not in a state in which that is possible; `members` says in which it is."""
@@ -148,6 +150,25 @@ class Verbs:
         decision = self._decide(row, active, verb, now_ms, self._chance.roll())
         _check_result(active, verb)
         return self._described(active, NAMES[type(verb)], decision, now_ms)
+
+    async def possible(self, saga_id: str, step_name: str | None) -> list[str]:
+        """The verbs that could be done to a saga now, those about a step for this one; raises NotFound, Unavailable."""
+        try:
+            row, active = await self._look(saga_id)
+        except VerbRefused:  # observed, or of a definition that is not known here
+            return []
+        words: list[Verb] = [made("", "") for made in _PLAIN]
+        if step_name is not None:
+            words.append(SkipRequested("", "", step_name))
+            words += [ResolveRequested("", "", step_name, resolution) for resolution in Resolution]
+        return list(dict.fromkeys(NAMES[type(verb)] for verb in words if self._is_possible(row, active, verb)))
+
+    def _is_possible(self, row: SagaRow, active: ActiveSaga, verb: Verb) -> bool:
+        try:
+            self._decide(row, active, verb, self._now.now_ms(), 0.0)
+        except VerbRefused:
+            return False
+        return True
 
     async def answer(self, saga_id: str, answer: ExternalCompleted | ExternalFailed) -> SagaSummary:
         """Take an answer to an external step; raises NotFound, InvalidInput, VerbRefused, Unavailable."""

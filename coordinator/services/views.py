@@ -9,7 +9,9 @@ import msgspec
 from coordinator.engine.registry import Registry
 from coordinator.engine.slots import held_steps
 from coordinator.saga.definition import SagaDefinition
+from coordinator.saga.masking import Masks
 from coordinator.saga.model import StepState, load_state
+from coordinator.services.verbs import Preview
 from coordinator.store.reads import Incident, LogEntry, SagaRecord, SagaSummary
 from coordinator.wire.rfc3339 import format_ms
 
@@ -79,6 +81,34 @@ def describe(record: SagaRecord, registry: Registry) -> SagaDetail:
         record.incidents,
         msgspec.UNSET if record.log is None else record.log,
     )
+
+
+def mask(saga: SagaDetail, masks: Masks) -> SagaDetail:
+    """A saga without what is sensitive of it."""
+    steps = None if saga.steps is None else [_masked_step(step, masks) for step in saga.steps]
+    log = saga.log if isinstance(saga.log, msgspec.UnsetType) else mask_entries(saga.log, masks)
+    incidents = [msgspec.structs.replace(one, detail=masks.text(one.detail)) for one in saga.incidents]
+    return msgspec.structs.replace(saga, input=masks.input(saga.input), steps=steps, incidents=incidents, log=log)
+
+
+def mask_entries(entries: Sequence[LogEntry], masks: Masks) -> list[LogEntry]:
+    """Entries of a saga's log without what is sensitive of them."""
+    return [msgspec.structs.replace(entry, data=masks.fields(entry.step_name, entry.data)) for entry in entries]
+
+
+def mask_preview(preview: Preview, masks: Masks) -> Preview:
+    """What a verb would do, without what is sensitive of the commands that it would send."""
+    commands = [
+        msgspec.structs.replace(command, payload=masks.payload(command.step, command.payload))
+        for command in preview.commands
+    ]
+    return msgspec.structs.replace(preview, commands=commands)
+
+
+def _masked_step(step: StepView, masks: Masks) -> StepView:
+    payload = None if step.payload is None else masks.payload(step.name, step.payload)
+    result = None if step.result is None else masks.result(step.name, step.result)
+    return msgspec.structs.replace(step, payload=payload, result=result)
 
 
 def _steps(definition: SagaDefinition, status: str, states: Sequence[StepState]) -> list[StepView]:

@@ -71,15 +71,18 @@ class SagaSummary(msgspec.Struct, frozen=True):
 
 
 class Incident(msgspec.Struct, frozen=True):
-    """A problem of a saga that needs, or needed, a person."""
+    """A problem of a saga that needs, or needed, a person; `assignee` is who looks after it."""
 
+    id: int
     reason: str
     step_name: str | None
     detail: str
     saga_version: int
     opened_at: str
+    assignee: str | None
     resolved_at: str | None
     resolved_by: str | None
+    resolved_because: str | None
 
 
 class LogEntry(msgspec.Struct, frozen=True):
@@ -303,13 +306,16 @@ def _summary(row: asyncpg.Record) -> SagaSummary:
 def _incident(row: asyncpg.Record) -> Incident:
     resolved_ms = row["resolved_ms"]
     return Incident(
+        row["id"],
         row["reason"],
         row["step_name"],
         row["detail"],
         row["saga_version"],
         format_ms(row["opened_ms"]),
+        row["assignee"],
         None if resolved_ms is None else format_ms(resolved_ms),
         row["resolved_by"],
+        row["resolved_because"],
     )
 
 

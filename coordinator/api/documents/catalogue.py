@@ -1,4 +1,4 @@
-"""The routes that show definitions and participants."""
+"""The routes that show definitions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import msgspec
 from coordinator.api.documents.common import PARAMETER_PROBLEMS
 from coordinator.api.openapi import Answer, Document
 from coordinator.services.catalogue import DefinitionView
-from coordinator.services.participants import ParticipantList
 
 
 class DefinitionList(msgspec.Struct, frozen=True):
@@ -22,12 +21,5 @@ DEFINITIONS = Document(
     "definitions",
     "The versions of all definitions, and how many sagas run on each",
     {200: Answer("All that are loaded here or were ever registered", DefinitionList)},
-    PARAMETER_PROBLEMS,
-)
-PARTICIPANTS = Document(
-    "listParticipants",
-    "participants",
-    "Participants, and how flow control stands towards them",
-    {200: Answer("All of them; see ParticipantView for what is of this process only", ParticipantList)},
     PARAMETER_PROBLEMS,
 )

@@ -19,6 +19,8 @@ TAGS = {
     "sagas": "Start sagas and look at them.",
     "steps": "Answer the external steps of sagas.",
     "verbs": "Let sagas go on, turn them back, or end them.",
+    "incidents": "Problems of sagas that need a person: take them, say what was found, close them.",
+    "dead-letters": "What could not be applied: look at it, send it again, or let it go.",
     "definitions": "What can be started.",
     "participants": "Who does the steps.",
     "keys": "Who may do what.",

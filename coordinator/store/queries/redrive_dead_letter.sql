@@ -16,7 +16,14 @@ WITH taken AS (
         id, tries, partition, key, coalesce(edited_value, value) AS value, coalesce(edited_headers, headers) AS headers
 ),
 audited AS (
-    INSERT INTO audit_log (actor, action, letter_id, reason, request_id)
-    SELECT $3::text, 'redrive', id, $4::text, $8::text FROM taken
+    -- What was edited stands in the letter, not here: the audit is for more eyes.
+    INSERT INTO audit_log (actor, action, letter_id, reason, request_id, state_before, state_after)
+    SELECT
+        $3::text, 'redrive', id, $4::text, $8::text,
+        jsonb_build_object('state', 'open', 'tries', $2::integer),
+        jsonb_build_object(
+            'state', 'redriven', 'tries', tries,
+            'edited_value', $5::bytea IS NOT NULL, 'edited_headers', $6::bytea IS NOT NULL)
+    FROM taken
 )
 SELECT id, tries, partition, key, value, headers FROM taken

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from deploy.local.stack import LocalStack
+from tests.integration.api.desk import Desk, open_desk
 from tests.integration.api.office import Office, open_offices
 from tests.integration.api.server import Api, start_api
 
@@ -36,3 +37,10 @@ async def office(offices: Callable[[], Any]) -> AsyncIterator[Office]:
     """Give one service."""
     async with offices() as made:
         yield made
+
+
+@pytest.fixture
+async def desk(office: Office) -> AsyncIterator[Desk]:
+    """Give the app of an office of its own, in this process."""
+    async with open_desk(office) as desk:
+        yield desk

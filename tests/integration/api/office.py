@@ -88,6 +88,7 @@ class Office:
         self.store = BreakableStore(url)
         self.reads = SagaReads(url, 4)
         self.registry = Registry(known)
+        self.bus = publisher
         self.relay = Relay(publisher, self.store, SystemClock())
         observer = Observer(Metrics(), SystemClock(), None, log_transitions=False)
         self.service = SagaService(

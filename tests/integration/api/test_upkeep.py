@@ -11,6 +11,7 @@ import pytest
 
 from coordinator.engine.registry import Registry
 from coordinator.engine.topology import Topology
+from coordinator.errors import Unavailable
 from coordinator.kafka.batches import Published
 from coordinator.kafka.records import Outgoing
 from coordinator.observability.metrics import Metrics
@@ -21,6 +22,7 @@ from coordinator.store.replicas import Replicas
 from sagas import definitions
 from tests.e2e.world import eventually
 
+DROP_PASS = 60  # with which old days are dropped
 OVERDUE = """
     WITH place AS (INSERT INTO shard (part, cluster_id) VALUES (0, 'here'))
     INSERT INTO saga (id, part, definition_id, created_at, business_key, input, version, updated_at, deadline, wake_at,
@@ -132,6 +134,25 @@ async def test_open_letters_are_shown_once(fresh_database: str, store: PostgresS
     for _ in range(5):  # the gauge is set with every fifth pass
         await first.upkeep.run_once()
     assert first.metrics.registry.get_sample_value("saga_dead_letters_open", labels) is None
+
+
+async def test_a_log_that_is_held_stops_no_other_chore(
+    fresh_database: str, store: PostgresStore, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a backup holds the log, its old days stay; letters reach their topic all the same."""
+    await _execute(fresh_database, LETTER)
+    chores = Chores(store, registry, lambda: True)
+    chores.bus.calls = 1  # it works from the beginning
+    chores.upkeep._passes = DROP_PASS
+    asked: list[int] = []
+
+    async def held(days: int) -> list[str]:
+        asked.append(days)
+        raise Unavailable("the log is locked")
+
+    monkeypatch.setattr(store, "drop_log_days", held)
+    assert await chores.upkeep.run_once() == 1
+    assert asked == [90]
 
 
 async def test_a_fault_of_ours_does_not_end_the_chores(

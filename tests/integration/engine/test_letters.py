@@ -226,6 +226,46 @@ async def test_a_letter_of_another_cluster_is_not_looked_for(bench: Bench, desk:
     assert not (await desk.service.complete(letter)).summary.complete
 
 
+async def test_an_edit_does_not_lose_what_was_cut(bench: Bench, desk: Desk) -> None:
+    """A value that somebody gives is sent with the headers that the record had, not with those that were cut."""
+    [target] = await bench.targets()
+    record = broken(target)
+    long = Raw(record.value, [*record.headers, ("baggage", b"x" * 2_000)], record.key)
+    letter = await desk.poison(long, target)
+    assert not (await desk.service.get(letter)).summary.complete
+    await desk.service.redrive(letter, ACTOR, REASON, mended(target))
+    shown = await desk.service.get(letter)
+    assert shown.summary.complete
+    assert list(shown.current.headers) == long.headers
+    await bench.world.until("SELECT count(*) > 1 FROM saga_log WHERE saga_id = $1::uuid", target.saga_id)
+
+
+async def test_another_record_at_the_same_place_completes_nothing(bench: Bench, desk: Desk) -> None:
+    """A record with another key is not the one of which the letter keeps the beginning, whatever its value says."""
+    [target] = await bench.targets()
+    letter = await desk.poison(reply(target, b"x" * 100_000), target)
+    await bench.world.rows("UPDATE dead_letter SET key = 'another' WHERE id = $1", letter)
+    assert not (await desk.service.complete(letter)).summary.complete
+
+
+async def test_headers_that_were_cut_are_not_sent_as_if_they_were_whole(bench: Bench, desk: Desk) -> None:
+    """Where Kafka does not have the record any more, a letter with cut headers wants those that are needed, too."""
+    [target] = await bench.targets()
+    record = broken(target)
+    letter = await desk.poison(Raw(record.value, [*record.headers, ("baggage", b"x" * 2_000)], record.key), target)
+    gone = 2_000_000_000
+    await bench.world.rows(
+        "UPDATE dead_letter SET first_offset = $2::bigint, next_offset = $2::bigint + 1 WHERE id = $1", letter, gone
+    )
+    before = await desk.row(letter)
+    with pytest.raises(InvalidInput, match="not all headers are kept") as refused:
+        await desk.service.redrive(letter, ACTOR, REASON, mended(target))
+    assert refused.value.pointer == "/headers"
+    assert await desk.row(letter) == before
+    await desk.service.redrive(letter, ACTOR, REASON, mended(target), {"baggage": None})
+    await bench.world.until("SELECT count(*) > 1 FROM saga_log WHERE saga_id = $1::uuid", target.saga_id)
+
+
 async def test_headers_are_edited_by_name(bench: Bench, desk: Desk) -> None:
     """A header that was missing is added, and one that is named with nothing is removed; the others stay."""
     [target] = await bench.targets()

@@ -57,6 +57,15 @@ BROKEN = {
     " VALUES ('ann', 'retry', $1, 'mended')",
     "an_act_is_done_or_refused": "INSERT INTO audit_log (actor, action, saga_id, reason, outcome)"
     " VALUES ('ann', 'retry', $1, 'mended', 'tried')",
+    "an_assigned_incident_says_since_when": "INSERT INTO incident (saga_id, saga_version, reason, detail, assignee)"
+    " VALUES ($1, 1, 'r', '', 'ann')",
+    "an_open_incident_has_no_end": "INSERT INTO incident (saga_id, saga_version, reason, detail, resolved_because)"
+    " VALUES ($1, 1, 'r', '', 'mended')",
+    "acts_are_counted_from_none": "INSERT INTO incident (saga_id, saga_version, reason, detail, acts)"
+    " VALUES ($1, 1, 'r', '', -1)",
+    "a_note_belongs_to_an_incident": "INSERT INTO incident_note (incident_id, actor, text)"
+    " SELECT 7, 'ann', $1::uuid::text",
+    "a_note_says_something": "INSERT INTO incident_note (incident_id, actor, text) SELECT 7, $1::uuid::text, ' '",
     "a_resolved_incident_says_by_whom": "INSERT INTO incident (saga_id, saga_version, reason, detail, resolved_at)"
     " VALUES ($1, 1, 'r', '', now())",
 }
