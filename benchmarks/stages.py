@@ -190,9 +190,9 @@ def latency(bench: Bench, site: Site, plan: Plan) -> Figures:
     """How long one saga takes at a steady, low rate, started through POST /v1/sagas."""
     bench.start_coordinator(site, role="all")
     asyncio.run(load.time_whole_sagas(bench, site, 40, plan.latency_per_second))
-    before = measure.read_counters(bench.port).rebalances
+    before = measure.read_counters(bench.metrics_port).rebalances
     times = asyncio.run(load.time_whole_sagas(bench, site, plan.latency, plan.latency_per_second))
-    bench.count_rebalances(int(measure.read_counters(bench.port).rebalances - before))
+    bench.count_rebalances(int(measure.read_counters(bench.metrics_port).rebalances - before))
     bench.start_coordinator(site)
     figures: Figures = {
         f"{name}p{share}_ms": round(measure.percentile(values, share / 100) * 1000, 1)

@@ -1,11 +1,11 @@
 """The composition root: settings in, a running coordinator out. The only place that wires the parts.
 
-    role engine  owns partitions and moves sagas; answers /livez /readyz /metrics
+    role engine  owns partitions and moves sagas; listens on the metrics port only
     role api     answers the REST API; writes sagas and publishes what it commits
     role all     both, in one process
 
-The HTTP port opens first, so that a coordinator that waits for Postgres or Kafka can say so (/readyz is red); what is
-missing is waited for, not failed on.
+Every role answers /metrics /livez /readyz on the metrics port. The ports open first, so that a coordinator that waits
+for Postgres or Kafka can say so (/readyz is red); what is missing is waited for, not failed on.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from coordinator.api.access import Anybody
-from coordinator.api.app import ApiParts, create_app, create_health_app, create_waiting_app
+from coordinator.api.app import ApiParts, create_app, create_waiting_app
 from coordinator.api.health import Check, database_check, log_days_check, migrations_check, publisher_check
 from coordinator.api.listening import check_exposure, serve
+from coordinator.api.metrics import create_metrics_app
 from coordinator.choreography.choreographies import Choreographies
 from coordinator.choreography.deciding import Recorder
 from coordinator.choreography.observer import ChoreographyObserver, EventTopic, warn_of_reset
@@ -65,7 +66,8 @@ class Coordinator:
     """One process: builds its parts when what they need answers, runs them, and stops them in order."""
 
     def __init__(self, settings: Settings, role: Role) -> None:
-        check_exposure(settings.api.host, settings.api.insecure)
+        if role != "engine":
+            check_exposure(settings.api.host, settings.api.insecure)
         url = settings.database.url.get_secret_value()
         self._settings = settings
         self._role = role
@@ -89,7 +91,8 @@ class Coordinator:
         self._waiting_for: str | None = "starting"
         self._checks: list[Check] = [("started", self._has_started), database_check(self._reads)]
         self._missing = "its start"
-        self._front = Front(self._first_app())
+        # What answers until everything is there.
+        self._front = Front(create_waiting_app(self._metrics.registry, self._checks, lambda: self._missing))
 
     def stop(self) -> None:
         """Ask the coordinator to end in order; `run` returns when it has."""
@@ -99,14 +102,25 @@ class Coordinator:
 
     async def run(self) -> None:
         """Work until `stop`; raises ConfigurationError when a setting makes going on pointless."""
-        http = asyncio.create_task(serve(self._front, self._settings.api, self._stopping), name="http")
-        http.add_done_callback(lambda _: self._answered.set())
-        work = asyncio.create_task(self._work(), name="work")
-        done, _ = await asyncio.wait((http, work), return_when=asyncio.FIRST_COMPLETED)
+        tasks = self._listen()
+        tasks.append(asyncio.create_task(self._work(), name="work"))
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         self.stop()
-        await asyncio.wait((http, work), timeout=STOP_S)
+        await asyncio.wait(tasks, timeout=STOP_S)
         for task in done:
             task.result()
+
+    def _listen(self) -> list[asyncio.Task[None]]:
+        """Open the ports of this role."""
+        settings, stop = self._settings, self._stopping
+        listening = []
+        if self._role != "engine":
+            http = asyncio.create_task(serve(self._front, settings.api, stop), name="http")
+            http.add_done_callback(lambda _: self._answered.set())
+            listening.append(http)
+        app = create_metrics_app(self._metrics.registry, self._checks, settings.metrics.token)
+        metrics = serve(app, settings.metrics, stop, name="metrics")
+        return [*listening, asyncio.create_task(metrics, name="metrics")]
 
     async def _work(self) -> None:
         bootstrap = self._settings.kafka.bootstrap_servers
@@ -307,12 +321,6 @@ class Coordinator:
     async def _rest(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), seconds)
-
-    def _first_app(self) -> ASGIApp:
-        """What answers until everything is there; an engine answers no more than health ever."""
-        if self._role == "engine":
-            return create_health_app(self._metrics.registry, self._checks)
-        return create_waiting_app(self._metrics.registry, self._checks, lambda: self._missing)
 
     async def _has_started(self) -> str | None:
         return self._waiting_for
