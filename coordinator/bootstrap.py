@@ -43,6 +43,7 @@ from coordinator.kafka.subscriber import Subscriber
 from coordinator.kafka.topics import cluster_id, partition_counts
 from coordinator.observability.metrics import Metrics
 from coordinator.parts import SystemChance, SystemClock, flow, recovery, security, topic_specs
+from coordinator.services.gauges import Gauges
 from coordinator.services.recovery import Recovery
 from coordinator.services.sagas import SagaService
 from coordinator.services.upkeep import Upkeep
@@ -138,9 +139,11 @@ class Coordinator:
             self._choreographies.bind(self._registry.ids)
             beside = asyncio.create_task(versions.run(self._stopping))
             self._checks += [migrations_check(self._reads), log_days_check(self._reads), publisher_check(bus)]
+            commands = {topology.commands(name): name for name in self._registry.participants}
+            self._metrics.expect(self._role, topology.counts[topology.replies], commands)
             self._waiting_for = None
             if self._role == "api":
-                relay = Relay(bus, self._store, self._clock)
+                relay = Relay(bus, self._store, self._clock, count=self._metrics.count_commands)
                 await self._serve_api(bus, topology, relay, DatabaseClock(self._clock))
             else:
                 await self._serve_engine(bus, topology, cluster)
@@ -228,10 +231,16 @@ class Coordinator:
             self._store,
             bus,
             topology,
-            self._registry,
             self._metrics,
             lambda: 0 in engine.ownership.owned,
             settings.database.log_retention_days,
+        )
+        gauges = Gauges(
+            self._reads,
+            self._registry,
+            self._metrics,
+            self._clock,
+            lambda: 0 in engine.ownership.owned,
             self._choreographies.names,
         )
         await self._patiently("the log's days", upkeep.make_log_days)
@@ -244,7 +253,7 @@ class Coordinator:
             lambda: engine.ownership.owned,
             recovery(settings),
         )
-        beside = [asyncio.create_task(chores.run(self._stopping)) for chores in (upkeep, worker)]
+        beside = [asyncio.create_task(chores.run(self._stopping)) for chores in (upkeep, gauges, worker)]
         if self._choreographies.sources:
             observer = self._observer(bus, topology, cluster, engine.now)
             self._checks.append(("choreographies", observer.check))

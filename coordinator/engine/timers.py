@@ -168,7 +168,7 @@ class Timers:
         self._cache = cache
         self.gate = Gate(inbox, clock, now)
         self._wheel = Wheel()
-        self._waiting: dict[str, None] = {}
+        self._waiting: dict[str, float] = {}  # since when, in the order of that
         self._next_refill = 0.0
         self.fired = 0
 
@@ -181,6 +181,11 @@ class Timers:
     def held(self) -> int:
         """Timers that are due and wait for the gate."""
         return len(self._waiting)
+
+    @property
+    def held_s(self) -> float:
+        """For how long the timer that has waited longest for the gate has done so."""
+        return self._clock.monotonic() - next(iter(self._waiting.values())) if self._waiting else 0.0
 
     @property
     def horizon_ms(self) -> int:
@@ -220,7 +225,7 @@ class Timers:
     def due(self, owned: dict[int, Owned]) -> list[ActiveSaga]:
         """Take the sagas whose timers may fire now; those that the gate holds stay."""
         for saga_id in self._wheel.pop(self._now.now_ms(), FIRE_MAX):
-            self._waiting[saga_id] = None
+            self._waiting[saga_id] = self._clock.monotonic()
         ready: list[ActiveSaga] = []
         for saga_id in list(self._waiting):
             active = self._cache.get(saga_id)

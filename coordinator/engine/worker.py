@@ -218,6 +218,8 @@ class BatchWorker:
         except (FenceLost, Unavailable) as error:
             self._relay.return_acknowledged(tokens)
             log.warning("batch_outcome_unknown", reason=str(error), records=len(arrivals))
+            if decided is not None and isinstance(error, Unavailable):
+                self._observer.unheard(decided.draft, self._now.now_ms())
             await self._ownership.recover()
             return True
         self._relay.deleted(tokens)
@@ -310,6 +312,8 @@ class BatchWorker:
             self._cache.evict(group[0].id)
         except (FenceLost, Unavailable) as error:
             log.warning("batch_outcome_unknown", reason=str(error), timers=len(draft.saga_ids))
+            if isinstance(error, Unavailable):
+                self._observer.unheard(draft, self._now.now_ms())
             await self._ownership.recover()
         else:
             self._timers.fired += len(draft.transitions)

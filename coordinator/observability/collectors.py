@@ -1,0 +1,96 @@
+"""Two ways to be scraped that prometheus_client lacks: a batch's values at once, and numbers that may be unknown."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
+
+import msgspec
+from prometheus_client import CollectorRegistry
+from prometheus_client.metrics_core import GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
+
+Labels = tuple[str, ...]
+
+
+class BatchHistogram(Collector):
+    """A histogram that takes many values of one label set at a time: on the hot path a value costs one bisection."""
+
+    def __init__(
+        self, name: str, meaning: str, labels: Sequence[str], buckets: Sequence[float], registry: CollectorRegistry
+    ) -> None:
+        self._name = name
+        self._meaning = meaning
+        self._labels = list(labels)
+        self._bounds = list(buckets)
+        self._counts: dict[Labels, list[int]] = {}
+        self._sums: dict[Labels, float] = {}
+        registry.register(self)
+
+    def observe(self, labels: Labels, values: Sequence[float]) -> None:
+        """Add values of one label set."""
+        counts = self._counts.get(labels)
+        if counts is None:
+            counts = self._counts[labels] = [0] * (len(self._bounds) + 1)
+            self._sums[labels] = 0.0
+        bounds = self._bounds
+        for value in values:
+            counts[bisect_left(bounds, value)] += 1
+        self._sums[labels] += sum(values)
+
+    def describe(self) -> Iterable[Metric]:
+        """The name alone, so that no other metric takes it."""
+        return [HistogramMetricFamily(self._name, self._meaning, labels=self._labels)]
+
+    def collect(self) -> Iterable[Metric]:
+        """What was observed so far."""
+        family = HistogramMetricFamily(self._name, self._meaning, labels=self._labels)
+        bounds = [*map(floatToGoString, self._bounds), "+Inf"]
+        for labels, counts in self._counts.items():
+            up_to = zip(bounds, map(float, accumulate(counts)), strict=True)
+            family.add_metric(labels, list(up_to), self._sums[labels])
+        return [family]
+
+
+class Known(msgspec.Struct, frozen=True):
+    """A gauge of a survey: its name, meaning and labels."""
+
+    name: str
+    meaning: str
+    labels: Labels = ()
+
+
+class Survey(Collector):
+    """Gauges that one process of an installation shows, all of one moment; while none is shown there is no sample.
+
+    A zero would say that all is well; no sample says that somebody else has to be asked.
+    """
+
+    def __init__(self, gauges: Sequence[Known], registry: CollectorRegistry) -> None:
+        self._gauges = gauges
+        self._shown: Mapping[str, Mapping[Labels, float]] = {}
+        registry.register(self)
+
+    def show(self, found: Mapping[str, Mapping[Labels, float]]) -> None:
+        """Show what was found, by name and labels, and nothing of what was found before."""
+        self._shown = found
+
+    def hide(self) -> None:
+        """Show nothing: another process does, or nobody knows."""
+        self._shown = {}
+
+    def describe(self) -> Iterable[Metric]:
+        """The names, so that no other metric takes one."""
+        return [GaugeMetricFamily(each.name, each.meaning) for each in self._gauges]
+
+    def collect(self) -> Iterator[Metric]:
+        """What was found last."""
+        for each in self._gauges:
+            samples = self._shown.get(each.name)
+            if samples:
+                family = GaugeMetricFamily(each.name, each.meaning, labels=each.labels)
+                for labels, value in samples.items():
+                    family.add_metric(labels, value)
+                yield family
