@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from coordinator.api.problems import MEDIA_TYPE, body_of, internal
+from coordinator.observability.metrics import Declared
 
 log = structlog.get_logger()
 
@@ -20,6 +21,11 @@ _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 _SECONDS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 _SAFETY = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
+
+
+MEASURED = Declared(
+    "saga_http_request_seconds", "histogram", ("route", "method", "status"), "Answered requests by route."
+)
 
 
 class Guard:
@@ -70,13 +76,7 @@ def request_id_of(scope: Scope) -> str:
 @cache
 def _histogram(registry: CollectorRegistry) -> Histogram:
     """The one histogram of a process: the app that waits and the app that serves share it."""
-    return Histogram(
-        "saga_http_request_seconds",
-        "Answered requests by route.",
-        ["route", "method", "status"],
-        buckets=_SECONDS,
-        registry=registry,
-    )
+    return Histogram(MEASURED.name, MEASURED.meaning, MEASURED.labels, buckets=_SECONDS, registry=registry)
 
 
 def _request_id(scope: Scope) -> str:

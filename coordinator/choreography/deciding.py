@@ -164,7 +164,7 @@ class Recorder:
         """Count what is durable."""
         started: Counter[str] = Counter()
         moved: Counter[tuple[str, str]] = Counter()
-        durations: dict[tuple[str, ...], list[float]] = {}
+        durations: dict[tuple[str, ...], list[int]] = {}
         for transition in draft.transitions:
             name, new, before = transition.tracked.definition.name, transition.change.saga.status, transition.before
             if before is None:
@@ -173,8 +173,7 @@ class Recorder:
                 continue
             moved[name, new] += 1
             if new in TERMINAL:
-                seconds = max(0, now_ms - transition.tracked.created_ms) / 1000
-                durations.setdefault((name, new), []).append(seconds)
+                durations.setdefault((name, new), []).append(now_ms - transition.tracked.created_ms)
         self._metrics.count_verdicts(dict(verdicts))
         self._metrics.count_sagas(dict(started), dict(moved), durations)
 

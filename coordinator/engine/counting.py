@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from coordinator.engine.draft import Transitioned
 from coordinator.observability.metrics import Metrics
-from coordinator.saga.model import TERMINAL, Facing, Outcome, Saga, SagaStatus, StepState, Undo
+from coordinator.saga.definition import SagaDefinition
+from coordinator.saga.model import TERMINAL, Facing, Outcome, SagaStatus, StepState, Undo
 
 _SUSPENDED, _COMPENSATING = SagaStatus.SUSPENDED, SagaStatus.COMPENSATING
 _ISSUED, _BACKING_OFF, _COMPLETED = Outcome.ISSUED, Outcome.BACKING_OFF, Outcome.COMPLETED
@@ -44,75 +44,103 @@ class Counting:
     def count(self, transitions: Iterable[Transitioned], now_ms: int) -> None:
         """Count a batch that was committed at `now_ms`."""
         batch = _Batch()
+        steps = self._steps
         for transition in transitions:
-            before, saga = transition.before, transition.saga
+            before, saga, active = transition.before, transition.saga, transition.active
             if before is None:
                 batch.started[saga.definition] = batch.started.get(saga.definition, 0) + 1
                 continue
-            if transition.step_name is not None:
-                self._count_step(batch, transition, before, transition.step_name, now_ms)
+            name = transition.step_name
+            if name is not None:
+                step = steps.get((active.definition_id, name)) or self._learn(transition, name)
+                old, new = before.steps[step.position], saga.steps[step.position]
+                # Nearly always: the first attempt is answered, and worked.
+                if (
+                    new.outcome is _COMPLETED
+                    and old.outcome is _ISSUED
+                    and active.first_issued is None
+                    and transition.event == "StepCompleted"
+                    and old.deadline_ms is not None
+                ):
+                    if not step.completed_ms:
+                        batch.steps.append(step)
+                    step.completed_ms.append(now_ms - old.deadline_ms + step.timeout_ms)
+                else:
+                    _count_step(batch, transition, step, old, new, now_ms)
             if saga.status is not before.status and is_counted(before.status, saga.status, before.facing):
                 key = (saga.definition, saga.status.value)
                 batch.moved[key] = batch.moved.get(key, 0) + 1
                 if saga.status in TERMINAL:
-                    seconds = max(0, now_ms - transition.active.started_ms) / 1000
-                    batch.durations.setdefault(key, []).append(seconds)
+                    batch.durations.setdefault(key, []).append(now_ms - active.started_ms)
+        batch.take_completed()
         self._metrics.count_sagas(batch.started, batch.moved, batch.durations)
         self._metrics.count_steps(batch.ended, batch.replies, batch.retried)
 
-    def _count_step(self, batch: _Batch, transition: Transitioned, before: Saga, name: str, now_ms: int) -> None:
-        step = self._steps.get((transition.active.definition_id, name)) or self._learn(transition, name)
-        reply = _REPLIES.get(transition.event)
-        if reply is not None:
-            answered = (step.participant, reply)
-            batch.replies[answered] = batch.replies.get(answered, 0) + 1
-        old, new = before.steps[step.position], transition.saga.steps[step.position]
-        ended = _end_of(old, new)
-        if ended is None:
-            _go_on(batch, transition, step, old, new)
-            return
-        since_ms = _first_issued(transition, step, old)
-        if since_ms is not None:
-            key = (transition.saga.definition, name, ended)
-            batch.ended.setdefault(key, []).append(max(0, now_ms - since_ms) / 1000)
-
     def _learn(self, transition: Transitioned, name: str) -> _Step:
         definition = transition.active.definition
-        position = definition.index[name]
-        step = definition.steps[position]
-        known = _Step(position, step.participant, step.timeout_ms, step.compensation_timeout_ms)
+        known = _Step(definition, name)
         self._steps[transition.active.definition_id, name] = known
         return known
 
 
-class _Step(NamedTuple):
-    """What of a step's definition counts."""
+class _Step:
+    """What of a step's definition counts; `completed_ms` is of the batch in hand."""
 
-    position: int
-    participant: str
-    timeout_ms: int
-    undo_timeout_ms: int
+    __slots__ = ("completed_ms", "definition", "name", "participant", "position", "timeout_ms", "undo_timeout_ms")
+
+    def __init__(self, definition: SagaDefinition, name: str) -> None:
+        self.definition = definition.name
+        self.name = name
+        self.position = definition.index[name]
+        step = definition.steps[self.position]
+        self.participant = step.participant
+        self.timeout_ms = step.timeout_ms
+        self.undo_timeout_ms = step.compensation_timeout_ms
+        self.completed_ms: list[int] = []
 
 
 class _Batch:
     """The numbers of one batch."""
 
-    __slots__ = ("durations", "ended", "moved", "replies", "retried", "started")
+    __slots__ = ("durations", "ended", "moved", "replies", "retried", "started", "steps")
 
     def __init__(self) -> None:
         self.started: dict[str, int] = {}
         self.moved: dict[tuple[str, str], int] = {}
-        self.durations: dict[tuple[str, ...], list[float]] = {}
-        self.ended: dict[tuple[str, ...], list[float]] = {}
+        self.durations: dict[tuple[str, ...], list[int]] = {}
+        self.ended: dict[tuple[str, ...], list[int]] = {}
         self.replies: dict[tuple[str, ...], int] = {}
         self.retried: dict[tuple[str, ...], int] = {}
+        self.steps: list[_Step] = []
+
+    def take_completed(self) -> None:
+        """Take what the steps have collected."""
+        for step in self.steps:
+            self.ended.setdefault((step.definition, step.name, "completed"), []).extend(step.completed_ms)
+            answered = (step.participant, "completed")
+            self.replies[answered] = self.replies.get(answered, 0) + len(step.completed_ms)
+            step.completed_ms = []
+
+
+def _count_step(
+    batch: _Batch, transition: Transitioned, step: _Step, old: StepState, new: StepState, now_ms: int
+) -> None:
+    reply = _REPLIES.get(transition.event)
+    if reply is not None:
+        answered = (step.participant, reply)
+        batch.replies[answered] = batch.replies.get(answered, 0) + 1
+    ended = _end_of(old, new)
+    if ended is None:
+        _go_on(batch, transition, step, old, new)
+        return
+    since_ms = _first_issued(transition, step, old)
+    if since_ms is not None:
+        batch.ended.setdefault((step.definition, step.name, ended), []).append(now_ms - since_ms)
 
 
 def _end_of(old: StepState, new: StepState) -> str | None:
     """How the action that was asked for went, or what came of the undo; None while neither is known."""
     if old.undo is _NOT_UNDOING:
-        if new.outcome is _COMPLETED and old.outcome is _ISSUED:
-            return "completed"
         was_open = old.outcome is _ISSUED or old.outcome is _BACKING_OFF
         is_open = new.outcome is _ISSUED or new.outcome is _BACKING_OFF
         return new.outcome.value if was_open and not is_open else None

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import accumulate
 
 import msgspec
 from prometheus_client import CollectorRegistry
@@ -16,7 +15,10 @@ Labels = tuple[str, ...]
 
 
 class BatchHistogram(Collector):
-    """A histogram that takes many values of one label set at a time: on the hot path a value costs one bisection."""
+    """A histogram of seconds that takes many values of one label set at a time, in whole milliseconds.
+
+    On the hot path: sorting a batch's values and looking where the bounds fall is much cheaper than a look per value.
+    """
 
     def __init__(
         self, name: str, meaning: str, labels: Sequence[str], buckets: Sequence[float], registry: CollectorRegistry
@@ -25,20 +27,24 @@ class BatchHistogram(Collector):
         self._meaning = meaning
         self._labels = list(labels)
         self._bounds = list(buckets)
+        self._bounds_ms = [1000 * bound for bound in buckets]
         self._counts: dict[Labels, list[int]] = {}
-        self._sums: dict[Labels, float] = {}
+        self._sums_ms: dict[Labels, int] = {}
         registry.register(self)
 
-    def observe(self, labels: Labels, values: Sequence[float]) -> None:
-        """Add values of one label set."""
+    def observe(self, labels: Labels, values_ms: Sequence[int]) -> None:
+        """Add values of one label set; clocks may make one negative, which counts as none."""
         counts = self._counts.get(labels)
         if counts is None:
             counts = self._counts[labels] = [0] * (len(self._bounds) + 1)
-            self._sums[labels] = 0.0
-        bounds = self._bounds
-        for value in values:
-            counts[bisect_left(bounds, value)] += 1
-        self._sums[labels] += sum(values)
+            self._sums_ms[labels] = 0
+        ordered = sorted(values_ms)
+        if ordered and ordered[0] < 0:
+            ordered = [max(0, value) for value in ordered]
+        for place, bound in enumerate(self._bounds_ms):
+            counts[place] += bisect_right(ordered, bound)
+        counts[-1] += len(ordered)
+        self._sums_ms[labels] += sum(ordered)
 
     def describe(self) -> Iterable[Metric]:
         """The name alone, so that no other metric takes it."""
@@ -49,8 +55,8 @@ class BatchHistogram(Collector):
         family = HistogramMetricFamily(self._name, self._meaning, labels=self._labels)
         bounds = [*map(floatToGoString, self._bounds), "+Inf"]
         for labels, counts in self._counts.items():
-            up_to = zip(bounds, map(float, accumulate(counts)), strict=True)
-            family.add_metric(labels, list(up_to), self._sums[labels])
+            up_to = zip(bounds, map(float, counts), strict=True)
+            family.add_metric(labels, list(up_to), self._sums_ms[labels] / 1000)
         return [family]
 
 

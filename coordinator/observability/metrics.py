@@ -22,7 +22,8 @@ _WORD = re.compile(r"[a-z][a-z_]{0,39}")
 _TYPE = ("saga_type",)
 _PARTICIPANT = ("participant",)
 
-Values = Mapping[Labels, Sequence[float]]
+Values = Mapping[Labels, Sequence[int]]
+"""Milliseconds by labels."""
 Kind = Literal["counter", "gauge", "histogram"]
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second line per sample that nobody asks for
@@ -115,13 +116,13 @@ class Metrics:
             counter = by_status.get(status)
             if counter is not None:
                 counter.labels(saga_type).inc(count)
-        for labels, seconds in durations.items():
-            self.duration.observe(labels, seconds)
+        for labels, values_ms in durations.items():
+            self.duration.observe(labels, values_ms)
 
     def count_steps(self, ended: Values, replies: Mapping[Labels, int], retried: Mapping[Labels, int]) -> None:
         """Add a batch's steps that ended, by saga type, step and outcome; answers by participant and what they say."""
-        for labels, seconds in ended.items():
-            self.step_seconds.observe(labels, seconds)
+        for labels, values_ms in ended.items():
+            self.step_seconds.observe(labels, values_ms)
         for labels, count in replies.items():
             self.replies.labels(*labels).inc(count)
         for labels, count in retried.items():

@@ -89,7 +89,9 @@ class Office:
         self.reads = SagaReads(url, 4)
         self.registry = Registry(known)
         self.relay = Relay(publisher, self.store, SystemClock())
-        observer = Observer(Metrics(), SystemClock(), None, log_transitions=False)
+        self.metrics = Metrics()
+        self.metrics.register(self.registry.names)
+        self.observer = Observer(self.metrics, SystemClock(), None, log_transitions=False)
         self.service = SagaService(
             self.store,
             self.reads,
@@ -99,7 +101,7 @@ class Office:
             SystemClock(),
             DatabaseClock(SystemClock()),
             SystemChance(),
-            observer,
+            self.observer,
             Flow(flow or FlowSettings(), self.registry.participants),
         )
 

@@ -37,7 +37,8 @@ INCIDENT = """
 """
 LETTER = """
     INSERT INTO dead_letter (kind, at, reason, detail, cluster_id, topic, partition, first_offset, next_offset, headers)
-    VALUES ('record', now() - $3::float * interval '1 second', $1, 'no', 'here', 'saga.replies', 0, $2::bigint, $2 + 1, '[]')
+    VALUES ('record', now() - $3::float * interval '1 second', $1, 'no', 'here', 'saga.replies', 0, $2::bigint, $2 + 1,
+            '[]')
 """
 MESSAGE = """
     INSERT INTO outbox (saga_id, saga_version, position, part, created_at, destination, partition, type, payload)
