@@ -8,11 +8,12 @@ import time
 from functools import cache
 
 import structlog
-from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client import CollectorRegistry
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from coordinator.api.problems import MEDIA_TYPE, body_of, internal
+from coordinator.observability.collectors import BatchHistogram
 from coordinator.observability.metrics import Declared
 
 log = structlog.get_logger()
@@ -64,7 +65,8 @@ class Guard:
         finally:
             if status:
                 method = scope["method"] if scope["method"] in _METHODS else "other"
-                self._seconds.labels(_route(scope), method, str(status)).observe(time.perf_counter() - began)
+                took_ms = 1000 * (time.perf_counter() - began)
+                self._seconds.observe((_route(scope), method, str(status)), (took_ms,))
 
 
 def request_id_of(scope: Scope) -> str:
@@ -74,9 +76,9 @@ def request_id_of(scope: Scope) -> str:
 
 
 @cache
-def _histogram(registry: CollectorRegistry) -> Histogram:
+def _histogram(registry: CollectorRegistry) -> BatchHistogram:
     """The one histogram of a process: the app that waits and the app that serves share it."""
-    return Histogram(MEASURED.name, MEASURED.meaning, MEASURED.labels, buckets=_SECONDS, registry=registry)
+    return BatchHistogram(MEASURED.name, MEASURED.meaning, MEASURED.labels, _SECONDS, registry)
 
 
 def _request_id(scope: Scope) -> str:

@@ -179,6 +179,7 @@ class Engine:
         if offsets != self._offsets and await self._inbox.commit(offsets, timeout_s=2.0):
             self._offsets = offsets
         self.now.observe(await self._store.now_ms())
+        await self.timers.gate.ask(list(owned), soon=False)  # the main loop asks, too, unless it is stuck
         await self._observer.settle_doubts(self._store)
         if self._surveys % SURVEY_EVERY == 0:
             await self._survey()
@@ -218,10 +219,15 @@ class Engine:
         self._assignments_shown = self.ownership.assignments
         for state in self._flow.states():
             metrics.show_participant(state.name, state.in_flight, state.held, list(BreakerState).index(state.breaker))
-        gate = self.timers.gate
+        metrics.show_lag(self._lags())
+
+    def _lags(self) -> dict[int, int]:
+        """How many records of our partitions are not consumed; what is polled and not yet written is not."""
+        gate, owned = self.timers.gate, self.ownership.owned
         ends = {} if gate.probe is None else gate.probe.ends
-        owned = self.ownership.owned
-        metrics.show_lag({part: max(0, end - gate.reached(owned[part])) for part, end in ends.items() if part in owned})
+        busy = self.worker.busy
+        reached = {part: at.next_offset if busy else gate.reached(at) for part, at in owned.items()}
+        return {part: max(0, end - reached[part]) for part, end in ends.items() if part in reached}
 
     async def _watch(self) -> None:
         seen = await self._inbox.observe()

@@ -54,6 +54,13 @@ class Wheel:
             self._moments[saga_id] = at_ms
             heapq.heappush(self._heap, (at_ms, saga_id))
 
+    @property
+    def next_ms(self) -> int | None:
+        """The moment of the earliest id."""
+        while self._heap and self._moments.get(self._heap[0][1]) != self._heap[0][0]:
+            heapq.heappop(self._heap)
+        return self._heap[0][0] if self._heap else None
+
     def pop(self, now_ms: int, limit: int) -> list[str]:
         """Take the ids whose moment has come."""
         taken: list[str] = []
@@ -184,8 +191,10 @@ class Timers:
 
     @property
     def held_s(self) -> float:
-        """For how long the timer that has waited longest for the gate has done so."""
-        return self._clock.monotonic() - next(iter(self._waiting.values())) if self._waiting else 0.0
+        """For how long the timer that has waited longest has done so: for the gate, or because nobody has looked."""
+        waits_s = self._clock.monotonic() - next(iter(self._waiting.values())) if self._waiting else 0.0
+        next_ms = self._wheel.next_ms
+        return waits_s if next_ms is None else max(waits_s, (self._now.now_ms() - next_ms) / 1000)
 
     @property
     def horizon_ms(self) -> int:

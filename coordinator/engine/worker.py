@@ -116,6 +116,11 @@ class BatchWorker:
             self._hand = _Hand(task, {*ids, *(decided.draft.saga_ids if decided is not None else ())})
         return len(arrivals)
 
+    @property
+    def busy(self) -> bool:
+        """Whether a batch is being written."""
+        return self._hand is not None and not self._hand.task.done()
+
     async def land(self) -> None:
         """Wait until the batch in hand is committed, or given back to Kafka."""
         hand = self._hand

@@ -10,9 +10,9 @@ from importlib import metadata
 from typing import Literal
 
 import msgspec
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
 
-from coordinator.observability.collectors import BatchHistogram, Labels, Survey
+from coordinator.observability.collectors import BatchHistogram, Labels, Registry, Survey
 from coordinator.observability.surveyed import SURVEYED
 
 _DURATIONS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 86400)
@@ -43,7 +43,7 @@ class Metrics:
     """All metrics of one process, in a registry of their own."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+        self.registry = Registry()
         self.declared: list[Declared] = []
         self._count_sagas_and_steps()
         self._count_records()

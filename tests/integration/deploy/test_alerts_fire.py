@@ -119,10 +119,10 @@ async def test_records_that_nobody_can_read(world: World, coordinator: Coordinat
 
 async def test_a_participant_that_is_gone(world: World, coordinator: Coordinator, prometheus: Prometheus) -> None:
     """SagaParticipantSilent fires when commands time out one after the other."""
-    await world.fault("payment", "drop", command="ProcessPayment")
-    await coordinator.start_many([order() for _ in range(10)], hasty("process_payment"))
-    await prometheus.fires("SagaParticipantSilent", participant="payment")
-    await world.mend()
+    await asyncio.to_thread(world.participants.pop("inventory").stop)
+    await coordinator.start_many([order() for _ in range(10)], hasty("reserve_inventory"))
+    await prometheus.fires("SagaParticipantSilent", participant="inventory")
+    world.start_participant("inventory")
 
 
 async def test_a_table_that_is_locked(world: World, coordinator: Coordinator, prometheus: Prometheus) -> None:
@@ -165,6 +165,8 @@ async def test_a_definition_that_a_release_has_lost(
 
 async def test_an_engine_that_is_gone(world: World, prometheus: Prometheus, coordinator: Coordinator) -> None:
     """SagaCoordinatorDown, SagaPartitionsWithoutOwner and SagaGaugesStale fire when only an API is left."""
+    if coordinator.child.exit_code is None:
+        await coordinator.stop()
     api, engine = await asyncio.gather(world.launched("api", "api"), world.launched("engine", "engine"))
     prometheus.scrape([api, engine])
     await prometheus.is_silent("SagaPartitionsWithoutOwner", "SagaGaugesStale", "SagaCoordinatorDown")

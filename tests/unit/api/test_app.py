@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from coordinator.api.app import create_health_app, create_waiting_app
 from coordinator.api.metrics import create_metrics_app
 from coordinator.errors import InvariantError, Unavailable
+from coordinator.observability.collectors import Registry
 
 
 def _client(app: FastAPI) -> httpx.AsyncClient:
@@ -90,7 +91,7 @@ async def test_an_engine_has_no_api_to_wait_for() -> None:
 
 async def test_requests_are_measured_by_route() -> None:
     """/metrics counts answered requests by route template, method and status."""
-    registry = CollectorRegistry()
+    registry = Registry()
     async with _client(create_metrics_app(registry, [])) as client:
         await client.get("/livez")
         await client.get("/nothing-of-ours")
@@ -103,7 +104,7 @@ async def test_requests_are_measured_by_route() -> None:
 
 async def test_a_scraper_without_the_token_is_refused_and_health_is_for_everybody() -> None:
     """Where there is a token, /metrics wants exactly it; /livez asks for nothing."""
-    async with _client(create_metrics_app(CollectorRegistry(), [], b"0123456789abcdef")) as client:
+    async with _client(create_metrics_app(Registry(), [], b"0123456789abcdef")) as client:
         for given in ({}, {"authorization": "Bearer 0123456789abcdeg"}, {"authorization": "0123456789abcdef"}):
             refused = await client.get("/metrics", headers=given)
             assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
