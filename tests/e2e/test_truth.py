@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
@@ -27,7 +28,7 @@ from coordinator.store.batch import Batch
 from coordinator.store.postgres import Committed
 from tests.e2e.definitions import PATIENT, definitions, hasty
 from tests.e2e.orders import REFUSED, STEPS, order
-from tests.e2e.world import PARTITIONS, Coordinator, World, eventually
+from tests.e2e.world import PARTITIONS, Coordinator, World, event_headers, eventually
 from tests.integration.api.office import Commit, Office
 
 COUNTED = ("started", "completed", "failed", "abandoned", "compensating", "suspended")
@@ -109,6 +110,33 @@ async def test_gauges_are_what_the_rows_say(world: World) -> None:
 
     await eventually(shown, what=f"{wanted} are shown as suspended", within_s=15)
     assert "saga_suspended_count{" not in await api.metrics()
+
+
+async def test_nothing_that_is_said_becomes_a_label(world: World) -> None:
+    """Definitions, sources, types and steps that somebody makes up are judged, and leave no trace in a scrape."""
+    producer = await world.producer()
+    said = {
+        "definition": "Bomb",
+        "input": {},
+        "saga_id": "bomb",
+        "step_name": "bomb",
+        "command_id": "bomb:1:bomb:action",
+    }
+    judged = 'SELECT sum(applied + duplicate + stale + "foreign" + quarantined) FROM shard'
+    before = await world.value(judged)
+    kinds = ("SagaStartRequested", "SagaStepCompleted", "SagaStepFailed", "SagaTouched", "Bomb")
+    for kind in kinds:
+        headers = event_headers(kind, "bomb", bomb="bomb")
+        await producer.send_and_wait(f"{world.prefix}replies", msgspec.json.encode(said), b"bomb", 0, headers=headers)
+    await world.until(f"SELECT ({judged}) >= $1", before + len(kinds))
+    engine = world.coordinators[-1]
+    await eventually(lambda: _shows_letters(engine), what="letters are shown", within_s=15)
+    for coordinator in (world.coordinators[0], engine):
+        assert "bomb" not in (await coordinator.metrics()).lower()
+
+
+async def _shows_letters(coordinator: Coordinator) -> bool:
+    return "saga_dead_letters_open{" in await coordinator.metrics()
 
 
 async def _orders(world: World, api: Coordinator) -> None:
