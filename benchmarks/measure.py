@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import msgspec
 import psutil
+from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -22,6 +23,7 @@ _OWN, _REAPED = slice(11, 13), slice(13, 15)  # of /proc/<pid>/stat behind the n
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy: this machine asks itself
 MEGABYTE = 1024 * 1024
 REBALANCES = "saga_rebalances_total"
+GAUGES_S = 60.0
 
 
 def cpu_seconds(pid: int) -> float:
@@ -115,14 +117,7 @@ class Uncounted(RuntimeError):
 
 def read_counters(port: int) -> Counters:
     """Scrape a coordinator's /metrics on this machine; raises Uncounted when it shows no rebalances."""
-    with _DIRECT.open(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
-        text = answer.read().decode()
-    found = {
-        sample.name: sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-        if not sample.labels
-    }
+    found = {sample.name: sample.value for family in _scrape(port) for sample in family.samples if not sample.labels}
     if REBALANCES not in found:
         raise Uncounted(f"the coordinator exports no {REBALANCES}: nobody would know that its figures were disturbed")
     return Counters(
@@ -131,6 +126,38 @@ def read_counters(port: int) -> Counters:
         found.get("saga_batch_transitions_sum", 0.0),
         found[REBALANCES],
     )
+
+
+def time_scrapes(port: int, count: int) -> list[float]:
+    """How long each of so many scrapes takes, in seconds."""
+    times = []
+    for _ in range(count):
+        began = time.perf_counter()
+        _read(port)
+        times.append(time.perf_counter() - began)
+    return times
+
+
+def wait_for_gauges(port: int, suspended: int) -> float:
+    """Wait until so many suspended sagas are shown; answers how long reading the gauges of rows took, in seconds."""
+    deadline = time.monotonic() + GAUGES_S
+    while True:
+        samples = [sample for family in _scrape(port) for sample in family.samples]
+        found = {sample.name: sample.value for sample in samples if not sample.labels}
+        if sum(sample.value for sample in samples if sample.name == "saga_suspended_count") == suspended:
+            return float(found["saga_gauges_refresh_seconds"])
+        if time.monotonic() > deadline:
+            raise Uncounted(f"the coordinator does not show {suspended} suspended sagas")
+        time.sleep(0.5)
+
+
+def _scrape(port: int) -> list[Metric]:
+    return list(text_string_to_metric_families(_read(port).decode()))
+
+
+def _read(port: int) -> bytes:
+    with _DIRECT.open(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        return bytes(answer.read())
 
 
 def machine() -> dict[str, str | int]:

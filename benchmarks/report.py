@@ -50,6 +50,7 @@ TARGETS = (
     Target("rss_idle_mb", "coordinator, MB resident when idle", 150),
     Target("rss_20000_in_flight_mb", "the same with 20,000 sagas in flight", 350),
     Target("ratio_finished", "throughput beside 1,000,000 finished sagas / none", 0.85, at_least=True),
+    Target("scrape_ms", "/metrics beside 1,000,000 sagas, p99 ms", 20),
     Target("ratio_trip_per_command", "time per command, trip / order", 1.15),
     Target("rebalances", "rebalances during the runs", 0),
 )

@@ -61,7 +61,7 @@ async def measure_run(bench: Bench, driver: Driver, sagas: Sagas) -> Run:
 
 
 async def _readings(bench: Bench, driver: Driver) -> tuple[measure.Postgres, measure.Counters, dict[str, float]]:
-    counters = measure.read_counters(bench.port) if bench.port else measure.Counters()
+    counters = measure.read_counters(bench.metrics_port) if bench.metrics_port else measure.Counters()
     return await measure.read_postgres(driver.connection), counters, bench.cpu_seconds()
 
 

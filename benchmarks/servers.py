@@ -41,7 +41,7 @@ class Bench:
     def __init__(self, stack: LocalStack) -> None:
         self.stack = stack
         self.coordinator: Child | None = None
-        self.port = 0
+        self.port = self.metrics_port = 0
         self.participants: list[Child] = []
         self._sites: list[Site] = []
         self.rebalances: int | None = None  # during the coordinator's measured runs; None before the first one
@@ -83,22 +83,26 @@ class Bench:
     ) -> None:
         """Start a coordinator and wait until it owns its partitions; its log shows warnings only."""
         self.stop_coordinator()
-        self.port = free_port()
-        settings = {"SAGA_API__PORT": str(self.port), "SAGA_EVENTS__ENABLED": "true" if events else "false"}
+        self.port, self.metrics_port = free_port(), free_port()
+        settings = {
+            "SAGA_API__PORT": str(self.port),
+            "SAGA_METRICS__PORT": str(self.metrics_port),
+            "SAGA_EVENTS__ENABLED": "true" if events else "false",
+        }
         run = ["-m", "cProfile", "-o", str(profile)] if profile is not None else []
         self.coordinator = self.stack.processes.python(
             "coordinator",
             *(*run, "-m", "coordinator", "serve", "--role", role),
             environment=self._environment(site) | settings,
         )
-        ready = http_ok(f"http://127.0.0.1:{self.port}/readyz")
+        ready = http_ok(f"http://127.0.0.1:{self.metrics_port}/readyz")
         self.coordinator.wait_until(ready, timeout_s=READY_S, what="ready")
         # It shows its counters now and then: its first assignment must not look like a rebalance of the first run.
         self.coordinator.wait_until(self._has_counted, timeout_s=READY_S, what="showing that it has joined its group")
 
     def _has_counted(self) -> bool:
         try:
-            return measure.read_counters(self.port).rebalances >= 1
+            return measure.read_counters(self.metrics_port).rebalances >= 1
         except measure.Uncounted:
             return True  # whoever measures will say so
 
@@ -142,7 +146,7 @@ class Bench:
     def start_naive(self, site: Site) -> None:
         """Start the naive coordinator and wait until it reads."""
         self.stop_coordinator()
-        self.port = 0
+        self.port = self.metrics_port = 0
         self.coordinator = self.stack.processes.python(
             "naive", "-m", naive.__name__, environment=self._environment(site)
         )
@@ -150,7 +154,7 @@ class Bench:
 
     def count_rebalances(self, number: int) -> None:
         """Add what a measured run of the coordinator saw; there must be none. The naive variant counts nothing."""
-        if self.port:
+        if self.metrics_port:
             self.rebalances = (self.rebalances or 0) + number
 
     def check_alive(self) -> None:

@@ -18,6 +18,7 @@ Figures = dict[str, Any]
 """Figure -> number, list or table, as the JSON line has them."""
 
 IDLE_S = 3.0
+SCRAPES = 500
 NAIVE_POLL_S = 0.25  # its progress is a sum over all its sagas
 
 
@@ -170,6 +171,35 @@ def finished(bench: Bench, site: Site, plan: Plan) -> Figures:
     }
 
 
+def metrics(bench: Bench, site: Site, plan: Plan) -> Figures:
+    """What a scrape costs (p99) beside many sagas, a tenth of them suspended, and reading the gauges of rows."""
+    asyncio.run(measure_runs(bench, site, "a saga to copy", [load.Sagas.completing(min(1_000, plan.sagas))]))
+
+    async def fill() -> None:
+        connection = await bench.connect(site)
+        await insert_finished(connection, plan.finished)
+        suspended = "UPDATE saga SET status = 'suspended' WHERE id IN (SELECT id FROM saga ORDER BY id LIMIT $1)"
+        await connection.execute(suspended, plan.finished // 10)
+        await connection.execute("VACUUM (ANALYZE) saga", timeout=600)
+        await connection.close()
+
+    async def forget() -> None:
+        async with load.Driver(bench, site, window=load.WINDOW) as driver:
+            await empty_tables(driver)
+
+    asyncio.run(fill())
+    bench.start_coordinator(site)
+    refreshed = measure.wait_for_gauges(bench.metrics_port, plan.finished // 10)
+    scrapes = measure.time_scrapes(bench.metrics_port, SCRAPES)
+    asyncio.run(forget())
+    return {
+        "metrics_sagas": plan.finished,
+        "scrape_median_ms": round(measure.percentile(scrapes, 0.5) * 1000, 1),
+        "scrape_ms": round(measure.percentile(scrapes, 0.99) * 1000, 1),
+        "gauges_refresh_ms": round(refreshed * 1000, 1),
+    }
+
+
 def events(bench: Bench, site: Site, plan: Plan) -> Figures:
     """Throughput with saga.events on, one event per transition, against the same with them off."""
     rates = []
@@ -190,9 +220,9 @@ def latency(bench: Bench, site: Site, plan: Plan) -> Figures:
     """How long one saga takes at a steady, low rate, started through POST /v1/sagas."""
     bench.start_coordinator(site, role="all")
     asyncio.run(load.time_whole_sagas(bench, site, 40, plan.latency_per_second))
-    before = measure.read_counters(bench.port).rebalances
+    before = measure.read_counters(bench.metrics_port).rebalances
     times = asyncio.run(load.time_whole_sagas(bench, site, plan.latency, plan.latency_per_second))
-    bench.count_rebalances(int(measure.read_counters(bench.port).rebalances - before))
+    bench.count_rebalances(int(measure.read_counters(bench.metrics_port).rebalances - before))
     bench.start_coordinator(site)
     figures: Figures = {
         f"{name}p{share}_ms": round(measure.percentile(values, share / 100) * 1000, 1)
@@ -261,6 +291,7 @@ STAGES: dict[str, Callable[[Bench, Site, Plan], Figures]] = {
     "events": events,
     "samples": samples,
     "finished": finished,
+    "metrics": metrics,
 }
 
 

@@ -1,11 +1,11 @@
 """The composition root: settings in, a running coordinator out. The only place that wires the parts.
 
-    role engine  owns partitions and moves sagas; answers /livez /readyz /metrics
+    role engine  owns partitions and moves sagas; listens on the metrics port only
     role api     answers the REST API; writes sagas and publishes what it commits
     role all     both, in one process
 
-The HTTP port opens first, so that a coordinator that waits for Postgres or Kafka can say so (/readyz is red); what is
-missing is waited for, not failed on.
+Every role answers /metrics /livez /readyz on the metrics port. The ports open first, so that a coordinator that waits
+for Postgres or Kafka can say so (/readyz is red); what is missing is waited for, not failed on.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from coordinator.api.access import Mode
-from coordinator.api.app import ApiParts, create_app, create_health_app, create_waiting_app
+from coordinator.api.app import ApiParts, create_app, create_waiting_app
 from coordinator.api.door import LogRefusals
 from coordinator.api.health import Check, database_check, log_days_check, migrations_check, publisher_check
 from coordinator.api.listening import serve
+from coordinator.api.metrics import create_metrics_app
 from coordinator.choreography.choreographies import Choreographies
 from coordinator.choreography.deciding import Recorder
 from coordinator.choreography.observer import ChoreographyObserver, EventTopic, warn_of_reset
@@ -46,6 +47,7 @@ from coordinator.kafka.subscriber import Subscriber
 from coordinator.kafka.topics import cluster_id, partition_counts
 from coordinator.observability.metrics import Metrics
 from coordinator.parts import SystemChance, SystemClock, authenticator, flow, mode, recovery, security, topic_specs
+from coordinator.services.gauges import Gauges
 from coordinator.services.incidents import IncidentService
 from coordinator.services.keyring import KeyRing
 from coordinator.services.keys import Keys
@@ -82,7 +84,7 @@ class Coordinator:
     """One process: builds its parts when what they need answers, runs them, and stops them in order."""
 
     def __init__(self, settings: Settings, role: Role) -> None:
-        self._mode = mode(settings)
+        self._mode = None if role == "engine" else mode(settings)
         url = settings.database.url.get_secret_value()
         self._settings = settings
         self._role = role
@@ -106,7 +108,8 @@ class Coordinator:
         self._waiting_for: str | None = "starting"
         self._checks: list[Check] = [("started", self._has_started), database_check(self._reads)]
         self._missing = "its start"
-        self._front = Front(self._first_app())
+        # What answers until everything is there.
+        self._front = Front(create_waiting_app(self._metrics.registry, self._checks, lambda: self._missing, self._mode))
 
     def stop(self) -> None:
         """Ask the coordinator to end in order; `run` returns when it has."""
@@ -117,16 +120,27 @@ class Coordinator:
     async def run(self) -> None:
         """Work until `stop`; raises ConfigurationError when a setting makes going on pointless."""
         self._say_mode()
-        authenticated = self._mode is Mode.REQUIRED
-        serving = serve(self._front, self._settings.api, self._stopping, authenticated=authenticated)
-        http = asyncio.create_task(serving, name="http")
-        http.add_done_callback(lambda _: self._answered.set())
-        work = asyncio.create_task(self._work(), name="work")
-        done, _ = await asyncio.wait((http, work), return_when=asyncio.FIRST_COMPLETED)
+        tasks = self._listen()
+        tasks.append(asyncio.create_task(self._work(), name="work"))
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         self.stop()
-        await asyncio.wait((http, work), timeout=STOP_S)
+        await asyncio.wait(tasks, timeout=STOP_S)
         for task in done:
             task.result()
+
+    def _listen(self) -> list[asyncio.Task[None]]:
+        """Open the ports of this role."""
+        settings, stop = self._settings, self._stopping
+        listening = []
+        if self._role != "engine":
+            authenticated = self._mode is Mode.REQUIRED
+            serving = serve(self._front, settings.api, stop, authenticated=authenticated)
+            http = asyncio.create_task(serving, name="http")
+            http.add_done_callback(lambda _: self._answered.set())
+            listening.append(http)
+        app = create_metrics_app(self._metrics.registry, self._checks, settings.metrics.token)
+        metrics = serve(app, settings.metrics, stop, name="metrics")
+        return [*listening, asyncio.create_task(metrics, name="metrics")]
 
     async def _work(self) -> None:
         bootstrap = self._settings.kafka.bootstrap_servers
@@ -144,9 +158,11 @@ class Coordinator:
             self._choreographies.bind(self._registry.ids)
             beside = asyncio.create_task(versions.run(self._stopping))
             self._checks += [migrations_check(self._reads), log_days_check(self._reads), publisher_check(bus)]
+            commands = {topology.commands(name): name for name in self._registry.participants}
+            self._metrics.expect(self._role, topology.counts[topology.replies], commands)
             self._waiting_for = None
             if self._role == "api":
-                relay = Relay(bus, self._store, self._clock)
+                relay = Relay(bus, self._store, self._clock, count=self._metrics.count_commands)
                 await self._serve_api(bus, topology, cluster, relay, DatabaseClock(self._clock))
             else:
                 await self._serve_engine(bus, topology, cluster)
@@ -243,10 +259,16 @@ class Coordinator:
             self._store,
             bus,
             topology,
-            self._registry,
             self._metrics,
             lambda: 0 in engine.ownership.owned,
             settings.database.log_retention_days,
+        )
+        gauges = Gauges(
+            self._reads,
+            self._registry,
+            self._metrics,
+            self._clock,
+            lambda: 0 in engine.ownership.owned,
             self._choreographies.names,
         )
         await self._patiently("the log's days", upkeep.make_log_days)
@@ -260,7 +282,7 @@ class Coordinator:
             recovery(settings),
         )
         pulses = Pulses(self._store, self._flow, engine.now, self._identity)
-        beside = [asyncio.create_task(chores.run(self._stopping)) for chores in (upkeep, worker, pulses)]
+        beside = [asyncio.create_task(chores.run(self._stopping)) for chores in (upkeep, gauges, worker, pulses)]
         if self._choreographies.sources:
             observer = self._observer(bus, topology, cluster, engine.now)
             self._checks.append(("choreographies", observer.check))
@@ -356,17 +378,10 @@ class Coordinator:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), seconds)
 
-    def _first_app(self) -> ASGIApp:
-        """What answers until everything is there; an engine answers no more than health ever."""
-        if self._role == "engine":
-            return create_health_app(self._metrics.registry, self._checks)
-        return create_waiting_app(self._metrics.registry, self._checks, lambda: self._missing, self._mode)
-
     def _say_mode(self) -> None:
-        if self._role == "engine":
-            return
-        say = log.warning if self._mode is Mode.INSECURE else log.info
-        say("api_authentication", mode=self._mode, meaning=_MEANING[self._mode])
+        if self._mode is not None:
+            say = log.warning if self._mode is Mode.INSECURE else log.info
+            say("api_authentication", mode=self._mode, meaning=_MEANING[self._mode])
 
     async def _has_started(self) -> str | None:
         return self._waiting_for

@@ -10,6 +10,7 @@ import re
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -19,6 +20,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 from coordinator.errors import ConfigurationError
 
 PREFIX = "SAGA_"
+TOKEN_BYTES_MIN = 16
 # Not ours, but often in the same environment: participants, tests, the compose file's tag, Debezium's connector.
 _OTHERS = ("SAGA_PARTICIPANT__", "SAGA_TEST_", "SAGA_TAG", "SAGA_CDC_")
 _ADDRESS = re.compile(r"(?:\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?", re.ASCII)
@@ -139,6 +141,33 @@ class OidcSettings(BaseModel):
         return value
 
 
+class MetricsSettings(BaseModel):
+    """Where /metrics, /livez and /readyz are, apart from the API; a token, if there is one, is wanted for /metrics."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 9464
+    token_file: str | None = None
+
+    @property
+    def insecure(self) -> bool:
+        """Beyond loopback nothing more is needed: what stands there are names of definitions, and numbers."""
+        return True
+
+    @property
+    def token(self) -> bytes | None:
+        """What a scraper has to show; None when anybody may scrape."""
+        return None if self.token_file is None else _token(self.token_file)
+
+    @field_validator("token_file")
+    @classmethod
+    def _holds_a_token(cls, value: str | None) -> str | None:
+        if value is not None:
+            _token(value)
+        return value
+
+
 class EventsSettings(BaseModel):
     """Lifecycle events on saga.events."""
 
@@ -195,6 +224,7 @@ class Settings(BaseSettings):
     database: DatabaseSettings = DatabaseSettings()
     api: ApiSettings = ApiSettings()
     oidc: OidcSettings = OidcSettings()
+    metrics: MetricsSettings = MetricsSettings()
     events: EventsSettings = EventsSettings()
     recovery: RecoverySettings = RecoverySettings()
     flow: FlowSettings = FlowSettings()
@@ -237,6 +267,17 @@ def is_safe_url(text: str) -> bool:
         return False
     secure = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
     return bool(host) and secure and "@" not in parts.netloc and not parts.fragment and text.isprintable()
+
+
+def _token(file: str) -> bytes:
+    """Read a token from a file; raises ValueError with what is wrong with it."""
+    try:
+        token = Path(file).read_bytes().strip()
+    except OSError as error:
+        raise ValueError(f"{file} cannot be read: {error.strerror}") from error
+    if len(token) < TOKEN_BYTES_MIN:
+        raise ValueError(f"the token in {file} is shorter than {TOKEN_BYTES_MIN} characters")
+    return token
 
 
 def _variable(location: tuple[int | str, ...]) -> str:

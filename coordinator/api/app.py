@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 from fastapi import FastAPI
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -100,7 +100,7 @@ def create_waiting_app(
 
 
 def create_health_app(metrics: CollectorRegistry, checks: Sequence[Check], mode: Mode | None = None) -> FastAPI:
-    """Build the app of a process that only tells how it is, and whom it serves: /livez, /readyz, /metrics."""
+    """Build the app of a process that only tells how it is, and whom it serves: /livez, /readyz."""
     app = FastAPI(
         title="Saga coordinator",
         description=_DESCRIPTION,
@@ -115,11 +115,7 @@ def create_health_app(metrics: CollectorRegistry, checks: Sequence[Check], mode:
     app.add_exception_handler(SagaError, _on_saga_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
     probe = ReadinessProbe(checks, authentication=mode)
-    for path, endpoint in {
-        "/livez": _alive,
-        "/readyz": _ready(probe),
-        "/metrics": _exposition(metrics),
-    }.items():
+    for path, endpoint in {"/livez": _alive, "/readyz": _ready(probe)}.items():
         app.add_api_route(path, endpoint, include_in_schema=False, response_model=None)
     return app
 
@@ -144,13 +140,6 @@ def _ready(probe: ReadinessProbe) -> Callable[[Request], Awaitable[Response]]:
         return Response(msgspec.json.encode(found), 200 if found.ready else 503, headers, "application/json")
 
     return ready
-
-
-def _exposition(metrics: CollectorRegistry) -> Callable[[Request], Awaitable[Response]]:
-    async def exposition(request: Request) -> Response:  # noqa: ARG001 - a route gets its request
-        return Response(generate_latest(metrics), media_type=CONTENT_TYPE_LATEST)
-
-    return exposition
 
 
 async def _on_saga_error(request: Request, error: Exception) -> Response:

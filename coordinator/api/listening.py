@@ -58,15 +58,17 @@ async def serve(
     stop: asyncio.Event,
     listening: Callable[[str], None] | None = None,
     *,
+    name: str = "api",
     authenticated: bool = False,
 ) -> None:
     """Serve until `stop` is set, then finish the requests in hand.
 
-    `listening` hears the URL once connections are taken, with the real port where the setting is 0; `authenticated`
-    says that the app asks everybody for a token. Raises ConfigurationError when the address cannot be had.
+    `name` is that of the group of settings, for the log and for errors. `listening` hears the URL once connections
+    are taken, with the real port where the setting is 0; `authenticated` says that the app asks everybody for a
+    token. Raises ConfigurationError when the address cannot be had.
     """
     check_exposure(settings.host, settings.insecure, authenticated=authenticated)
-    listener = _bind(settings.host, settings.port)
+    listener = _bind(name, settings.host, settings.port)
     server = _Server(
         uvicorn.Config(
             app,
@@ -87,7 +89,8 @@ async def serve(
     url = _url(listener)
     try:
         # The socket listens already: whoever connects now is served as soon as the loop gets to it.
-        log.info("api_listening", url=url)
+        event = f"{name}_listening"
+        log.info(event, url=url)
         if listening is not None:
             listening(url)
         await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -98,7 +101,7 @@ async def serve(
             task.cancel()
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def _bind(name: str, host: str, port: int) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -108,7 +111,9 @@ def _bind(host: str, port: int) -> socket.socket:
         listener.bind(address)
         listener.listen(BACKLOG)
     except OSError as error:
-        raise ConfigurationError(f"api.host, api.port: cannot listen on {host} port {port}: {error}") from error
+        raise ConfigurationError(
+            f"{name}.host, {name}.port: cannot listen on {host} port {port}: {error}; port 0 takes a free one"
+        ) from error
     listener.setblocking(False)
     return listener
 

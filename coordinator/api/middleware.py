@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from functools import cache
 
 import structlog
-from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client import CollectorRegistry
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from coordinator.api.problems import MEDIA_TYPE, body_of, internal
+from coordinator.observability.collectors import BatchHistogram
+from coordinator.observability.metrics import Declared
 
 log = structlog.get_logger()
 
@@ -21,6 +23,11 @@ _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 _SECONDS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 _SAFETY = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
+
+
+MEASURED = Declared(
+    "saga_http_request_seconds", "histogram", ("route", "method", "status"), "Answered requests by route."
+)
 
 
 class Guard:
@@ -60,7 +67,8 @@ class Guard:
         finally:
             if status:
                 method = scope["method"] if scope["method"] in METHODS else "other"
-                self._seconds.labels(_route(scope), method, str(status)).observe(time.perf_counter() - began)
+                took_ms = 1000 * (time.perf_counter() - began)
+                self._seconds.observe((_route(scope), method, str(status)), (took_ms,))
 
 
 def request_id_of(scope: Scope) -> str:
@@ -70,15 +78,9 @@ def request_id_of(scope: Scope) -> str:
 
 
 @cache
-def _histogram(registry: CollectorRegistry) -> Histogram:
+def _histogram(registry: CollectorRegistry) -> BatchHistogram:
     """The one histogram of a process: the app that waits and the app that serves share it."""
-    return Histogram(
-        "saga_http_request_seconds",
-        "Answered requests by route.",
-        ["route", "method", "status"],
-        buckets=_SECONDS,
-        registry=registry,
-    )
+    return BatchHistogram(MEASURED.name, MEASURED.meaning, MEASURED.labels, _SECONDS, registry)
 
 
 def _request_id(scope: Scope) -> str:

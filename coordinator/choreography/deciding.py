@@ -16,6 +16,8 @@ from coordinator.choreography.choreographies import Choreographies
 from coordinator.choreography.draft import Draft, Tracked, track
 from coordinator.choreography.reading import Arrival, EventArrival, unreadable
 from coordinator.engine.clock import DatabaseClock, new_saga_id
+from coordinator.engine.counting import is_counted
+from coordinator.engine.doubts import Doubts
 from coordinator.engine.letters import Crowds, dead_record
 from coordinator.engine.ports import Chance, Clock, Store
 from coordinator.engine.reading import BadArrival
@@ -23,8 +25,8 @@ from coordinator.errors import Unavailable
 from coordinator.observability.metrics import Metrics
 from coordinator.saga.definition import Retry
 from coordinator.saga.effects import Verdict
-from coordinator.saga.model import TERMINAL, SagaStatus
-from coordinator.store.postgres import KeyTaken, RowMoved, Unacceptable
+from coordinator.saga.model import TERMINAL
+from coordinator.store.postgres import Committed, KeyTaken, RowMoved, Unacceptable
 
 log = structlog.get_logger()
 
@@ -57,6 +59,7 @@ class Recorder:
         self._chance = chance
         self._cluster_id = cluster_id
         self._turn = asyncio.Lock()
+        self._doubts = Doubts(clock)
 
     async def take_in(self, arrivals: Sequence[Arrival], topic: str) -> None:
         """Commit arrivals of a topic; comes back when they are durable, and not before."""
@@ -65,9 +68,23 @@ class Recorder:
 
     async def commit(self, draft: Draft) -> None:
         """Commit changes that no record caused. Raises RowMoved, Unacceptable, Unavailable."""
-        committed = await self._store.commit(draft.finish())
-        self.now.observe(committed.now_ms)
+        committed = await self._commit(draft)
         self._count(draft, Counter(), committed.now_ms)
+
+    async def settle_doubts(self) -> None:
+        """Count what was committed unheard of. Raises Unavailable."""
+        await self._doubts.settle(self._store)
+
+    async def _commit(self, draft: Draft) -> Committed:
+        batch = draft.finish()
+        try:
+            committed = await self._store.commit(batch)
+        except Unavailable:
+            now_ms = self.now.now_ms()
+            self._doubts.add(batch, lambda: self._count(draft, Counter(), now_ms))
+            raise
+        self.now.observe(committed.now_ms)
+        return committed
 
     async def _settle(self, arrivals: Sequence[Arrival], topic: str) -> None:
         pause_s = PAUSE_S
@@ -119,11 +136,8 @@ class Recorder:
                     verdicts[Verdict.FOREIGN, arrival.sighting.type] += 1
         for crowd in crowds.rows():
             self._set_aside(draft, crowd, topic)
-        batch = draft.finish()
-        if draft.transitions or batch.dead:
-            committed = await self._store.commit(batch)
-            self.now.observe(committed.now_ms)
-            now_ms = committed.now_ms
+        if draft.transitions or draft.batch.dead:
+            now_ms = (await self._commit(draft)).now_ms
         self._count(draft, verdicts, now_ms)
 
     async def _known(
@@ -150,16 +164,16 @@ class Recorder:
         """Count what is durable."""
         started: Counter[str] = Counter()
         moved: Counter[tuple[str, str]] = Counter()
-        durations: dict[tuple[str, str], list[float]] = {}
+        durations: dict[tuple[str, ...], list[int]] = {}
         for transition in draft.transitions:
-            name, new, old = transition.tracked.definition.name, transition.change.saga.status, transition.old_status
-            started[name] += old is None
-            if new is old or (old is SagaStatus.SUSPENDED and new not in TERMINAL):
+            name, new, before = transition.tracked.definition.name, transition.change.saga.status, transition.before
+            if before is None:
+                started[name] += 1
+            elif not is_counted(before.status, new, before.state.facing):
                 continue
             moved[name, new] += 1
             if new in TERMINAL:
-                seconds = max(0, now_ms - transition.tracked.created_ms) / 1000
-                durations.setdefault((name, new), []).append(seconds)
+                durations.setdefault((name, new), []).append(now_ms - transition.tracked.created_ms)
         self._metrics.count_verdicts(dict(verdicts))
         self._metrics.count_sagas(dict(started), dict(moved), durations)
 

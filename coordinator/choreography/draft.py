@@ -37,7 +37,7 @@ class Transitioned(msgspec.Struct, frozen=True):
     """One change of a draft: what metrics and logs want to know of it."""
 
     tracked: Tracked
-    old_status: SagaStatus | None
+    before: ObservedSaga | None
     change: Change
 
 
@@ -76,7 +76,7 @@ class Draft:
 
     def apply(self, tracked: Tracked, change: Change, now_ms: int, arrival: EventArrival | None = None) -> None:
         """Add one change of a saga."""
-        old_status = None if tracked.saga is None else tracked.saga.status
+        before = tracked.saga
         saga = tracked.saga = change.saga
         data = _log_data(change, now_ms, arrival)
         self.batch.log(tracked.id, saga.version, OBSERVED_PART, change.event, change.type, saga.status, data)
@@ -86,7 +86,7 @@ class Draft:
             incident = change.incident
             self.batch.open_incident(tracked.id, saga.version, incident.reason, change.type, incident.detail)
         self._changed[tracked.id] = tracked
-        self.transitions.append(Transitioned(tracked, old_status, change))
+        self.transitions.append(Transitioned(tracked, before, change))
 
     def finish(self) -> Batch:
         """Write one row per changed saga; call once, when everything is in."""

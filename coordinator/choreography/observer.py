@@ -135,6 +135,7 @@ class ChoreographyObserver:
 
     async def _keep_time(self) -> None:
         await self._know_the_time()
+        await self._recorder.settle_doubts()
         if 0 in self._topics[0].subscriber.assigned:
             await self._timers.fire()
 

@@ -17,13 +17,15 @@ ENTRIES_MAX = 200_000  # about 2 KB each; beyond it the oldest entries go, they 
 class ActiveSaga:
     """A saga with what belongs to it and never changes.
 
-    `key` is the id as Kafka's keys carry it.
+    `key` is the id as Kafka's keys carry it. `first_issued` says for (step, whether it is undone) since when it is
+    asked for, as far as that is not told by its state: with a second attempt.
     """
 
     __slots__ = (
         "business_key",
         "definition",
         "definition_id",
+        "first_issued",
         "id",
         "input",
         "key",
@@ -54,6 +56,7 @@ class ActiveSaga:
         self.traceparent = traceparent
         self.input = input_
         self.started_ms = started_ms
+        self.first_issued: dict[tuple[int, bool], int] | None = None
 
 
 def from_row(row: SagaRow, registry: Registry) -> ActiveSaga | None:

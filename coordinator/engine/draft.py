@@ -25,7 +25,7 @@ from coordinator.saga.effects import (
     ResolveIncidents,
 )
 from coordinator.saga.events import Event
-from coordinator.saga.model import Direction, Saga, SagaStatus, command_id, dump_state
+from coordinator.saga.model import Direction, Saga, command_id, dump_state
 from coordinator.store.batch import Batch, Token
 
 
@@ -33,7 +33,7 @@ class Transitioned(msgspec.Struct, gc=False):
     """One transition of a draft: what metrics, logs and lifecycle events want to know of it."""
 
     active: ActiveSaga
-    old_status: SagaStatus | None
+    before: Saga | None
     saga: Saga
     event: str
     step_name: str | None
@@ -106,7 +106,7 @@ class Draft:
         self._moved[saga.id] = Written(active, saga)
         if moved.effects:
             self._obey(active, saga, moved.effects, now_ms)
-        self.transitions.append(Transitioned(active, before.status, saga, name, step_name))
+        self.transitions.append(Transitioned(active, before, saga, name, step_name))
 
     def finish(self) -> Batch:
         """Write one row update per moved saga; call once, when every decision is in."""

@@ -91,7 +91,7 @@ class Engine:
         self._flow = parts.flow
         self.now = DatabaseClock(clock)
         self.cache = SagaCache()
-        self.relay = Relay(bus, store, clock, self._heard_late)
+        self.relay = Relay(bus, store, clock, self._heard_late, parts.metrics.count_commands)
         self.sweeper = Sweeper(store, bus, self.relay, parts.topology, clock, self.now, self._heard_late)
         self.ownership = Ownership(
             store,
@@ -104,7 +104,9 @@ class Engine:
             events=parts.lifecycle,
         )
         self.timers = Timers(store, inbox, clock, self.now, self.cache)
-        observer = Observer(parts.metrics, clock, parts.lifecycle, log_transitions=parts.log_transitions)
+        self._observer = observer = Observer(
+            parts.metrics, clock, parts.lifecycle, log_transitions=parts.log_transitions
+        )
         self.worker = BatchWorker(
             store,
             self.ownership,
@@ -177,6 +179,8 @@ class Engine:
         if offsets != self._offsets and await self._inbox.commit(offsets, timeout_s=2.0):
             self._offsets = offsets
         self.now.observe(await self._store.now_ms())
+        await self.timers.gate.ask(list(owned), soon=False)  # the main loop asks, too, unless it is stuck
+        await self._observer.settle_doubts(self._store)
         if self._surveys % SURVEY_EVERY == 0:
             await self._survey()
         self._surveys += 1
@@ -206,16 +210,24 @@ class Engine:
         metrics.outbox_in_flight.set(self.relay.in_flight)
         metrics.outbox_published.set(self.relay.published)
         metrics.active.set(len(self.cache))
+        metrics.outbox_in_flight_age.set(self.relay.oldest_in_flight_s)
         metrics.timers_held.set(self.timers.held)
+        metrics.timers_held_age.set(self.timers.held_s)
+        metrics.clock_steady.set(self.now.steady)
         metrics.partitions_owned.set(len(self.ownership.owned))
         metrics.rebalances.inc(self.ownership.assignments - self._assignments_shown)
         self._assignments_shown = self.ownership.assignments
         for state in self._flow.states():
             metrics.show_participant(state.name, state.in_flight, state.held, list(BreakerState).index(state.breaker))
-        gate = self.timers.gate
-        for part, owned in self.ownership.owned.items():
-            if gate.probe is not None and part in gate.probe.ends:
-                metrics.consumer_lag.labels(str(part)).set(max(0, gate.probe.ends[part] - gate.reached(owned)))
+        metrics.show_lag(self._lags())
+
+    def _lags(self) -> dict[int, int]:
+        """How many records of our partitions are not consumed; what is polled and not yet written is not."""
+        gate, owned = self.timers.gate, self.ownership.owned
+        ends = {} if gate.probe is None else gate.probe.ends
+        busy = self.worker.busy
+        reached = {part: at.next_offset if busy else gate.reached(at) for part, at in owned.items()}
+        return {part: max(0, end - reached[part]) for part, end in ends.items() if part in reached}
 
     async def _watch(self) -> None:
         seen = await self._inbox.observe()

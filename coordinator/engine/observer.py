@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import structlog
 
-from coordinator.engine.draft import Transitioned
+from coordinator.engine.counting import Counting
+from coordinator.engine.doubts import Doubts, LogReader
+from coordinator.engine.draft import Draft, Transitioned
 from coordinator.engine.lifecycle import Lifecycle
 from coordinator.engine.ports import Clock
 from coordinator.observability.metrics import Metrics
-from coordinator.saga.model import TERMINAL, SagaStatus
 from coordinator.store.postgres import Committed
 
 log = structlog.get_logger()
-
-_SUSPENDED = SagaStatus.SUSPENDED
 
 
 class Observer:
@@ -24,6 +23,8 @@ class Observer:
         self._clock = clock
         self._lifecycle = lifecycle
         self._log_transitions = log_transitions
+        self._counting = Counting(metrics)
+        self._doubts = Doubts(clock)
         self._committed_ms = 0
 
     @property
@@ -52,7 +53,8 @@ class Observer:
     ) -> None:
         """A batch is durable: count it, publish its events, log it."""
         self._committed_ms = committed.at_ms
-        self._count(transitions, committed)
+        self._count(transitions, committed.now_ms)
+        self._metrics.last_batch.set(committed.at_ms / 1000)
         self._metrics.count_verdicts(verdicts)
         if self._lifecycle is not None:
             self._lifecycle.publish(transitions, committed.at_ms)
@@ -63,29 +65,23 @@ class Observer:
                     saga_id=transition.saga.id,
                     definition=transition.saga.definition,
                     step_name=transition.step_name,
-                    old_status=transition.old_status,
+                    old_status=None if transition.before is None else transition.before.status,
                     status=transition.saga.status,
                     version=transition.saga.version,
                     cause=transition.event,
                 )
 
-    def _count(self, transitions: list[Transitioned], committed: Committed) -> None:
-        started: dict[str, int] = {}
-        moved: dict[tuple[str, str], int] = {}
-        durations: dict[tuple[str, str], list[float]] = {}
-        for transition in transitions:
-            saga = transition.saga
-            old, new = transition.old_status, saga.status
-            if old is new:
-                continue
-            if old is None:
-                started[saga.definition] = started.get(saga.definition, 0) + 1
-            elif old is not _SUSPENDED or new in TERMINAL:
-                key = (saga.definition, new)
-                moved[key] = moved.get(key, 0) + 1
-                if new in TERMINAL:
-                    seconds = max(0, committed.now_ms - transition.active.started_ms) / 1000
-                    durations.setdefault(key, []).append(seconds)
-        self._metrics.count_sagas(started, moved, durations)
+    def unheard(self, draft: Draft, now_ms: int) -> None:
+        """It is not known whether a draft was committed: it is counted when the log says so."""
+        transitions = draft.transitions
+        self._metrics.batches_unknown.inc()
+        self._doubts.add(draft.batch, lambda: self._count(transitions, now_ms))
+
+    async def settle_doubts(self, reader: LogReader) -> None:
+        """Count what was committed unheard of. Raises Unavailable."""
+        await self._doubts.settle(reader)
+
+    def _count(self, transitions: list[Transitioned], now_ms: int) -> None:
+        self._counting.count(transitions, now_ms)
         if transitions:
             self._metrics.batch_size.observe(len(transitions))

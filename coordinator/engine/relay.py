@@ -28,15 +28,22 @@ LATE_MS = 100  # an acknowledgement later than this pushes the deadline of its c
 class Relay:
     """Publishes outbox messages of this process; `on_late(token, ms)` hears of slow acknowledgements.
 
+    `count` gets the topics of what is handed over.
     `in_flight` counts the messages that Kafka has not acknowledged yet.
     """
 
     def __init__(
-        self, bus: Bus, store: Store, clock: Clock, on_late: Callable[[Token, int], None] | None = None
+        self,
+        bus: Bus,
+        store: Store,
+        clock: Clock,
+        on_late: Callable[[Token, int], None] | None = None,
+        count: Callable[[list[str]], None] | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
         self._on_late = on_late
+        self._count = count
         self._groups: dict[int, tuple[float, list[Token]]] = {}
         self._number = 0
         self.in_flight = 0
@@ -59,6 +66,8 @@ class Relay:
         if self.in_flight > IN_FLIGHT_MAX:
             self._room.clear()
         self._lane.put(records, self._number)
+        if self._count is not None:
+            self._count([record.topic for record in records])
 
     async def room(self) -> None:
         """Wait until Kafka has taken enough of what is in flight."""

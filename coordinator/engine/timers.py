@@ -54,6 +54,13 @@ class Wheel:
             self._moments[saga_id] = at_ms
             heapq.heappush(self._heap, (at_ms, saga_id))
 
+    @property
+    def next_ms(self) -> int | None:
+        """The moment of the earliest id."""
+        while self._heap and self._moments.get(self._heap[0][1]) != self._heap[0][0]:
+            heapq.heappop(self._heap)
+        return self._heap[0][0] if self._heap else None
+
     def pop(self, now_ms: int, limit: int) -> list[str]:
         """Take the ids whose moment has come."""
         taken: list[str] = []
@@ -168,7 +175,7 @@ class Timers:
         self._cache = cache
         self.gate = Gate(inbox, clock, now)
         self._wheel = Wheel()
-        self._waiting: dict[str, None] = {}
+        self._waiting: dict[str, float] = {}  # since when, in the order of that
         self._next_refill = 0.0
         self.fired = 0
 
@@ -181,6 +188,13 @@ class Timers:
     def held(self) -> int:
         """Timers that are due and wait for the gate."""
         return len(self._waiting)
+
+    @property
+    def held_s(self) -> float:
+        """For how long the timer that has waited longest has done so: for the gate, or because nobody has looked."""
+        waits_s = self._clock.monotonic() - next(iter(self._waiting.values())) if self._waiting else 0.0
+        next_ms = self._wheel.next_ms
+        return waits_s if next_ms is None else max(waits_s, (self._now.now_ms() - next_ms) / 1000)
 
     @property
     def horizon_ms(self) -> int:
@@ -220,7 +234,7 @@ class Timers:
     def due(self, owned: dict[int, Owned]) -> list[ActiveSaga]:
         """Take the sagas whose timers may fire now; those that the gate holds stay."""
         for saga_id in self._wheel.pop(self._now.now_ms(), FIRE_MAX):
-            self._waiting[saga_id] = None
+            self._waiting[saga_id] = self._clock.monotonic()
         ready: list[ActiveSaga] = []
         for saga_id in list(self._waiting):
             active = self._cache.get(saga_id)

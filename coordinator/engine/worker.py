@@ -116,6 +116,11 @@ class BatchWorker:
             self._hand = _Hand(task, {*ids, *(decided.draft.saga_ids if decided is not None else ())})
         return len(arrivals)
 
+    @property
+    def busy(self) -> bool:
+        """Whether a batch is being written."""
+        return self._hand is not None and not self._hand.task.done()
+
     async def land(self) -> None:
         """Wait until the batch in hand is committed, or given back to Kafka."""
         hand = self._hand
@@ -218,6 +223,8 @@ class BatchWorker:
         except (FenceLost, Unavailable) as error:
             self._relay.return_acknowledged(tokens)
             log.warning("batch_outcome_unknown", reason=str(error), records=len(arrivals))
+            if decided is not None and isinstance(error, Unavailable):
+                self._observer.unheard(decided.draft, self._now.now_ms())
             await self._ownership.recover()
             return True
         self._relay.deleted(tokens)
@@ -312,6 +319,8 @@ class BatchWorker:
             self._cache.evict(group[0].id)
         except (FenceLost, Unavailable) as error:
             log.warning("batch_outcome_unknown", reason=str(error), timers=len(draft.saga_ids))
+            if isinstance(error, Unavailable):
+                self._observer.unheard(draft, self._now.now_ms())
             await self._ownership.recover()
         else:
             self._timers.fired += len(draft.transitions)

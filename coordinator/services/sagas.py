@@ -100,6 +100,7 @@ class SagaService:
         while not stop.is_set():
             await flush_quietly(self._relay)
             try:
+                await self._observer.settle_doubts(self._store)
                 self._now.observe(await self._store.now_ms())
                 self._clock_known = True
                 self._flow.queued = frozenset(await self._store.queues(self._registry.participants))

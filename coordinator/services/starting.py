@@ -190,6 +190,7 @@ class Starter:
             except (Contended, Unavailable) as error:
                 log.info("starts_retried", attempt=attempt, sagas=len(items), reason=str(error))
                 if attempt == TRIES_MAX or self._clock.monotonic() > give_up_at:
+                    self._give_up([item for item in items if item.outcome is None])
                     raise Unavailable(str(error)) from error
                 await self._clock.sleep(PAUSE_S * attempt * (0.5 + self._chance.roll()))
             except Unacceptable as error:
@@ -198,6 +199,12 @@ class Starter:
             else:
                 return
         raise Unavailable("these business keys are being taken by others all the time")
+
+    def _give_up(self, items: list[_Item]) -> None:
+        """What may have begun although nobody was told is counted once the log has it."""
+        for item in items:
+            if item.plan is not None:
+                self._observer.unheard(self._draft([item]), self._now.now_ms())
 
     async def _look_up(self, items: list[_Item]) -> list[_Item]:
         """Settle those whose keys are taken; answers the others."""

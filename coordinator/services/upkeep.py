@@ -1,4 +1,4 @@
-"""The slow chores of an engine process: dead letters to their topic, days for the log, the gauge of stuck sagas.
+"""The slow chores of an engine process: dead letters to their topic, days for the log.
 
 Chores that must run once per installation are done by the owner of partition 0; doing one twice does no harm.
 """
@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import structlog
 
 from coordinator.engine.ports import Bus
-from coordinator.engine.registry import Registry
 from coordinator.engine.topology import Topology
 from coordinator.errors import Unavailable
 from coordinator.kafka.records import Outgoing
@@ -26,34 +25,26 @@ log = structlog.get_logger()
 PAUSE_S = 2.0
 LETTERS_MAX = 200  # per pass; usually far below 13 MB, at worst 50 MB
 LOG_DAYS_AHEAD = 14
-STUCK_AFTER_S = 60  # overdue by more than any gate or sweep explains
 
 
 class Upkeep:
-    """One pass per call of `run_once`; `is_first` says whether this process owns partition 0.
-
-    `observed` are the names of choreographies.
-    """
+    """One pass per call of `run_once`; `is_first` says whether this process owns partition 0."""
 
     def __init__(
         self,
         store: PostgresStore,
         bus: Bus,
         topology: Topology,
-        registry: Registry,
         metrics: Metrics,
         is_first: Callable[[], bool],
         log_retention_days: int,
-        observed: Sequence[str] = (),
     ) -> None:
         self._store = store
         self._bus = bus
         self._topology = topology
-        self._registry = registry
         self._metrics = metrics
         self._is_first = is_first
         self._log_retention_days = log_retention_days
-        self._observed = observed
         self._passes = 0
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -108,22 +99,5 @@ class Upkeep:
         return len(done)
 
     async def _show(self) -> None:
-        # The count is one of the whole database: shown by several processes, a sum over them would be too large.
-        rows = await self._store.fetch("count_stuck", STUCK_AFTER_S) if self._is_first() else []
-        stuck = {row["definition_id"]: row["sagas"] for row in rows}
-        per_name = dict.fromkeys([*self._registry.names, *self._observed], 0)
-        for identity, sagas in stuck.items():
-            name, _ = self._registry.label_of_id(identity)
-            if name in per_name:
-                per_name[name] += sagas
-        for name, sagas in per_name.items():
-            self._metrics.stuck.labels(name).set(sagas)
-        await self._show_letters()
         days = await self._store.fetch("log_days_ahead")
         self._metrics.log_days_ahead.set(days[0]["days"])
-
-    async def _show_letters(self) -> None:
-        letters = await self._store.fetch("count_dead_letters") if self._is_first() else []
-        self._metrics.open_letters.clear()
-        for row in letters:
-            self._metrics.open_letters.labels(row["kind"], row["reason"], row["next"]).set(row["letters"])

@@ -21,7 +21,7 @@ from coordinator.engine.observer import Observer
 from coordinator.engine.ports import Chance, Clock, Store
 from coordinator.engine.registry import Registry
 from coordinator.engine.topology import Topology
-from coordinator.errors import Conflict, InvalidInput, NotFound, StaleVersion
+from coordinator.errors import Conflict, InvalidInput, NotFound, StaleVersion, Unavailable
 from coordinator.saga import machine
 from coordinator.saga.definition import SagaDefinition
 from coordinator.saga.effects import Decision, IssueCommand, Moved, OpenIncident, Verdict
@@ -237,7 +237,11 @@ class Verbs:
         return decision
 
     async def _commit(self, draft: Draft) -> None:
-        committed = await self._store.commit(draft.finish())
+        try:
+            committed = await self._store.commit(draft.finish())
+        except Unavailable:
+            self._observer.unheard(draft, self._now.now_ms())
+            raise
         self._now.observe(committed.now_ms)
         self._publishing.committed(draft, self._now.now_ms())
         self._observer.committed(draft.transitions, {}, committed)

@@ -244,6 +244,11 @@ class PostgresStore:
         """Begin (partition, epoch, first offset) anew: the recorded offset is not in the log."""
         await self._side.fetch("rewind_shards", *zip(*rewinds, strict=True))
 
+    async def logged(self, sagas: Sequence[tuple[str, int]]) -> list[tuple[str, int, bytes]]:
+        """The log's entries of sagas at versions, of the last minutes: (saga id, version, data)."""
+        rows = await self._side.fetch("logged", *zip(*sagas, strict=True))
+        return [(row["saga_id"], row["version"], row["data"]) for row in rows]
+
     async def now_ms(self) -> int:
         """The database's clock."""
         row = await self._side.fetchrow("now")

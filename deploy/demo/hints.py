@@ -19,7 +19,7 @@ def hints(site: Site, chapters: tuple[Chapter, ...], logs: Path) -> Iterator[str
     """Write the lines, each ready to be copied into a shell in the project's folder."""
     api, environment = site.api_url, site.environment
     yield f"REST API   {api}/v1/sagas (described by {api}/v1/openapi.json)"
-    yield f"metrics    {api}/metrics, health at {api}/readyz"
+    yield f"metrics    {site.metrics_url}/metrics, health at {api}/readyz"
     yield f"Kafka      {environment['SAGA_KAFKA__BOOTSTRAP_SERVERS']}, topics {site.topic_prefix}*"
     yield f"Postgres   {site.database_url}"
     yield f"logs       {logs}"

@@ -39,12 +39,18 @@ class Site:
         self.topic_prefix = f"saga-demo-{mark}." if stack.kafka.kind == "external" else "saga."
         self._database = f"saga_demo_{mark}" if stack.postgres.kind == "external" else "saga_demo"
         self.port = port or free_port()
+        self.metrics_port = free_port()
         self._children: list[Child] = []
 
     @property
     def api_url(self) -> str:
         """Where the coordinator's REST API listens."""
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def metrics_url(self) -> str:
+        """Where the coordinator tells how it is."""
+        return f"http://127.0.0.1:{self.metrics_port}"
 
     @property
     def database_url(self) -> str:
@@ -80,6 +86,7 @@ class Site:
             "SAGA_KAFKA__DEAD_LETTER_PARTITIONS": "1",
             "SAGA_API__HOST": "127.0.0.1",
             "SAGA_API__PORT": str(self.port),
+            "SAGA_METRICS__PORT": str(self.metrics_port),
             **{name: value for family in self._families for name, value in family.settings.items()},
         }
 

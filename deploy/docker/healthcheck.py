@@ -14,7 +14,7 @@ TIMEOUT_S = 3.0
 
 def main() -> int:
     """Ask /readyz and print its answer; 0 when it is a 200, 1 otherwise."""
-    port = int(os.environ.get("SAGA_API__PORT", "8080"))
+    port = int(os.environ.get("SAGA_METRICS__PORT", "9464"))  # every role listens there
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
     try:
         connection.request("GET", "/readyz")

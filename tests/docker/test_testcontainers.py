@@ -64,6 +64,7 @@ def api(postgres_url: str, bootstrap_servers: str, processes: Processes) -> Iter
         "SAGA_DATABASE__URL": postgres_url,
         "SAGA_KAFKA__BOOTSTRAP_SERVERS": bootstrap_servers,
         "SAGA_API__PORT": str(port),
+        "SAGA_METRICS__PORT": "0",
     }
     for command in ("migrate", "topics"):
         child = processes.python(command, "-m", "coordinator", command, environment=environment)

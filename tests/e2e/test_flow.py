@@ -169,7 +169,7 @@ async def assert_that_they_wait(world: World, coordinator: Coordinator, saga_ids
     saga = await coordinator.get(saga_ids[-1])
     step = saga["steps"][1]
     assert (step["held"], step["outcome"], step["deadline"], saga["deadline"]) == (True, "waiting", None, None)
-    metrics = (await coordinator.http.get("/metrics")).text
+    metrics = await coordinator.metrics()
     assert 'saga_participant_breaker{participant="payment"} 0.0' not in metrics
     [held] = [line for line in metrics.splitlines() if line.startswith('saga_participant_held{participant="payment"}')]
     assert float(held.split()[-1]) >= len(saga_ids)

@@ -30,9 +30,10 @@ Saga = dict[str, Any]
 class Coordinator:
     """One process of the coordinator."""
 
-    def __init__(self, child: Child, port: int) -> None:
+    def __init__(self, child: Child, port: int, metrics_port: int) -> None:
         self.child = child
         self.url = f"http://127.0.0.1:{port}"
+        self.metrics_port = metrics_port
         # The server closes what is idle for 5 s; a request must not meet that moment.
         self.http = httpx.AsyncClient(base_url=self.url, timeout=30, limits=httpx.Limits(keepalive_expiry=2))
 
@@ -59,6 +60,12 @@ class Coordinator:
             return (await self.http.get("/readyz", timeout=5)).status_code == 503
         except httpx.HTTPError:
             return False
+
+    async def metrics(self) -> str:
+        """Scrape it."""
+        answer = await self.http.get(f"http://127.0.0.1:{self.metrics_port}/metrics")
+        assert answer.status_code == 200, answer.text
+        return answer.text
 
     async def start(self, order: Mapping[str, Any], definition: str = PATIENT) -> str:
         """Start one saga; answers its id."""
@@ -158,11 +165,12 @@ class World:
 
     def launch(self, name: str, role: str = "all", **settings: str) -> Coordinator:
         """Start a coordinator's process, without waiting for it."""
-        port = free_port()
-        child = self._child(
-            name, "-m", "coordinator", "serve", "--role", role, SAGA_API__PORT=str(port), SAGA_INSTANCE=name, **settings
-        )
-        coordinator = Coordinator(child, port)
+        metrics_port = free_port()
+        port = metrics_port if role == "engine" else free_port()  # an engine listens for its health only
+        ports = {"SAGA_API__PORT": str(port), "SAGA_METRICS__PORT": str(metrics_port)}
+        command = ("-m", "coordinator", "serve", "--role", role)
+        child = self._child(name, *command, SAGA_INSTANCE=name, **ports, **settings)
+        coordinator = Coordinator(child, port, metrics_port)
         self.coordinators.append(coordinator)
         return coordinator
 

@@ -90,7 +90,9 @@ class Office:
         self.registry = Registry(known)
         self.bus = publisher
         self.relay = Relay(publisher, self.store, SystemClock())
-        observer = Observer(Metrics(), SystemClock(), None, log_transitions=False)
+        self.metrics = Metrics()
+        self.metrics.register(self.registry.names)
+        self.observer = Observer(self.metrics, SystemClock(), None, log_transitions=False)
         self.service = SagaService(
             self.store,
             self.reads,
@@ -100,7 +102,7 @@ class Office:
             SystemClock(),
             DatabaseClock(SystemClock()),
             SystemChance(),
-            observer,
+            self.observer,
             Flow(flow or FlowSettings(), self.registry.participants),
         )
 

@@ -16,7 +16,8 @@ from deploy.local.processes import Child, http_ok
 from deploy.local.stack import LocalStack
 from deploy.local.waiting import run_async
 
-STARTED = r'"url": ?"(http://[^"]+)"'
+STARTED = r'"url": ?"(http://[^"]+)"'  # the API's, or of an engine, which has none, that of its metrics
+MEASURED = r'"url": ?"(http://[^"]+)", "event": "metrics_listening"'
 RUN = ("-m", "coordinator")
 JSON = {"Content-Type": "application/json"}
 # Everything that a request may write, but for the outbox: its rows go when Kafka has their messages.
@@ -101,6 +102,16 @@ class Api:
                 received += chunk
             return bytes(received)
 
+    def metrics(self) -> Answer:
+        """Scrape the process."""
+        url = urlsplit(self.child.wait_for_line(MEASURED, timeout_s=30)[1])
+        connection = http.client.HTTPConnection(str(url.hostname), url.port, timeout=60)
+        try:
+            connection.request("GET", "/metrics")
+            return _answer(connection.getresponse())
+        finally:
+            connection.close()
+
     def digest(self) -> str:
         """One word that changes with anything that a request could have written."""
         return str(self.fetch(DIGEST)[0]["digest"])
@@ -120,6 +131,7 @@ def start_api(stack: LocalStack, name: str, database: str, prefix: str, **settin
         "SAGA_KAFKA__COMMANDS_PARTITIONS": "2",
         "SAGA_KAFKA__EVENTS_PARTITIONS": "2",
         "SAGA_API__PORT": "0",
+        "SAGA_METRICS__PORT": "0",
         **settings,
     }
     for verb in ("migrate", "topics"):

@@ -91,7 +91,7 @@ async def test_an_engine_hears_of_a_saga_that_another_process_began(apart: tuple
     other = Api(engine, url, api.environment)
 
     def held() -> bool:
-        return b"saga_active_in_memory 1.0" in other.get("/metrics").body
+        return b"saga_active_in_memory 1.0" in other.metrics().body
 
     await asyncio.to_thread(engine.wait_until, held, timeout_s=20, what="holding the saga")
     await asyncio.to_thread(engine.stop)

@@ -134,13 +134,14 @@ def test_since_and_until_hold_to_the_millisecond(api: Api) -> None:
 
 
 def test_the_process_says_that_it_is_alive_and_ready(api: Api) -> None:
-    """/livez, /readyz with a word per check, and /metrics with the seed metrics by their names."""
+    """/livez, /readyz with a word per check, and on a port of its own /metrics with the seed metrics by their names."""
     assert api.get("/livez").json == {"alive": True}
     ready = api.get("/readyz")
     assert ready.status == 200
     assert set(ready.json["checks"].values()) == {"ok"}
     assert {"database", "migrations", "kafka", "log_partitions"} <= set(ready.json["checks"])
-    metrics = api.get("/metrics")
+    assert api.get("/metrics").status == 404
+    metrics = api.metrics()
     assert metrics.content_type == "text/plain"
     assert b'saga_started_total{saga_type="OrderFulfillment"}' in metrics.body
 
@@ -150,7 +151,7 @@ def test_labels_of_metrics_never_come_from_a_request(api: Api) -> None:
     api.get("/label-bomb-1")
     api.send("BOMB", "/v1/sagas/label-bomb-2")
     api.post(SAGAS, {"definition": "LabelBomb3", "input": {}})
-    body = api.get("/metrics").body.lower()
+    body = api.metrics().body.lower()
     assert b"bomb" not in body
 
 

@@ -1,15 +1,13 @@
-"""The chores beside an engine, on a real database: what only one process may show, and that nothing ends them."""
+"""The chores beside an engine, on a real database: nothing ends them."""
 
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 
 import asyncpg
 import pytest
 
-from coordinator.engine.registry import Registry
 from coordinator.engine.topology import Topology
 from coordinator.errors import Unavailable
 from coordinator.kafka.batches import Published
@@ -18,18 +16,9 @@ from coordinator.observability.metrics import Metrics
 from coordinator.services.upkeep import Upkeep
 from coordinator.store.migrations import migrate
 from coordinator.store.postgres import PostgresStore
-from coordinator.store.replicas import Replicas
-from sagas import definitions
 from tests.e2e.world import eventually
 
 DROP_PASS = 60  # with which old days are dropped
-OVERDUE = """
-    WITH place AS (INSERT INTO shard (part, cluster_id) VALUES (0, 'here'))
-    INSERT INTO saga (id, part, definition_id, created_at, business_key, input, version, updated_at, deadline, wake_at,
-                      status, state)
-    SELECT $1, 0, id, past, 'late', '', 1, past, past, past, 'pending', ''
-    FROM saga_definition, (SELECT now() - interval '1 hour' AS past) AS moment LIMIT 1
-"""
 LETTER = """
     INSERT INTO dead_letter (kind, reason, detail, cluster_id, topic, partition, first_offset, next_offset, headers,
                              value_length)
@@ -59,17 +48,11 @@ class FaultyBus:
 class Chores:
     """What a process keeps up, and what it shows."""
 
-    def __init__(self, store: PostgresStore, registry: Registry, is_first: Callable[[], bool]) -> None:
+    def __init__(self, store: PostgresStore, is_first: Callable[[], bool]) -> None:
         self.metrics = Metrics()
         self.bus = FaultyBus()
         topology = Topology("saga.", {"saga.dlq": 1})
-        self.upkeep = Upkeep(store, self.bus, topology, registry, self.metrics, is_first, log_retention_days=90)
-
-    @property
-    def stuck(self) -> float | None:
-        """The gauge of the one shipped definition, as it is scraped."""
-        labels = {"saga_type": definitions[0].name}
-        return self.metrics.registry.get_sample_value("saga_stuck_count", labels)
+        self.upkeep = Upkeep(store, self.bus, topology, self.metrics, is_first, log_retention_days=90)
 
 
 @pytest.fixture
@@ -82,66 +65,18 @@ async def store(fresh_database: str) -> AsyncIterator[PostgresStore]:
     await store.stop()
 
 
-@pytest.fixture
-async def registry(store: PostgresStore) -> Registry:
-    """Give the shipped definitions, known to the database."""
-    registry = Registry(definitions)
-    registry.bind((await Replicas(store, "chores").register(registry.contents)).ids)
-    return registry
-
-
 async def _execute(url: str, statement: str, *arguments: object) -> None:
     connection = await asyncpg.connect(url)
     await connection.execute(statement, *arguments)
     await connection.close()
 
 
-async def test_a_stuck_saga_is_counted_once(fresh_database: str, store: PostgresStore, registry: Registry) -> None:
-    """Of all processes only the owner of partition 0 shows stuck sagas, so that a sum over them is their number."""
-    await _execute(fresh_database, OVERDUE, uuid.uuid4())
-    first, other = Chores(store, registry, lambda: True), Chores(store, registry, lambda: False)
-    for chores in (first, other):
-        await chores.upkeep.run_once()
-    assert (first.stuck, other.stuck) == (1, 0)
-
-
-async def test_who_is_no_longer_first_shows_nothing(
-    fresh_database: str, store: PostgresStore, registry: Registry
-) -> None:
-    """A process that loses partition 0 takes its count back: the new owner shows it now."""
-    await _execute(fresh_database, OVERDUE, uuid.uuid4())
-    owned = {0}
-    chores = Chores(store, registry, lambda: 0 in owned)
-    seen = []
-    for _ in range(6):  # the gauge is set with every fifth pass
-        await chores.upkeep.run_once()
-        seen.append(chores.stuck)
-        owned.clear()
-    assert seen == [1, 1, 1, 1, 1, 0]
-
-
-async def test_open_letters_are_shown_once(fresh_database: str, store: PostgresStore, registry: Registry) -> None:
-    """Of all processes only the owner of partition 0 shows the open letters; what was closed is not shown any more."""
-    await _execute(fresh_database, LETTER)
-    first, other = Chores(store, registry, lambda: True), Chores(store, registry, lambda: False)
-    for chores in (first, other):
-        chores.bus.calls = 1  # it works from the beginning
-        await chores.upkeep.run_once()
-    labels = {"kind": "record", "reason": "schema", "next": "person"}
-    shown = [chores.metrics.registry.get_sample_value("saga_dead_letters_open", labels) for chores in (first, other)]
-    assert shown == [1, None]
-    await _execute(fresh_database, "UPDATE dead_letter SET state = 'discarded'")
-    for _ in range(5):  # the gauge is set with every fifth pass
-        await first.upkeep.run_once()
-    assert first.metrics.registry.get_sample_value("saga_dead_letters_open", labels) is None
-
-
 async def test_a_log_that_is_held_stops_no_other_chore(
-    fresh_database: str, store: PostgresStore, registry: Registry, monkeypatch: pytest.MonkeyPatch
+    fresh_database: str, store: PostgresStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While a backup holds the log, its old days stay; letters reach their topic all the same."""
     await _execute(fresh_database, LETTER)
-    chores = Chores(store, registry, lambda: True)
+    chores = Chores(store, lambda: True)
     chores.bus.calls = 1  # it works from the beginning
     chores.upkeep._passes = DROP_PASS
     asked: list[int] = []
@@ -156,11 +91,11 @@ async def test_a_log_that_is_held_stops_no_other_chore(
 
 
 async def test_a_fault_of_ours_does_not_end_the_chores(
-    fresh_database: str, store: PostgresStore, registry: Registry, capsys: pytest.CaptureFixture[str]
+    fresh_database: str, store: PostgresStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Whatever a chore raises is logged as an alert, and the next pass does what this one could not."""
     await _execute(fresh_database, LETTER)
-    chores = Chores(store, registry, lambda: True)
+    chores = Chores(store, lambda: True)
     stopping = asyncio.Event()
     running = asyncio.create_task(chores.upkeep.run(stopping))
 

@@ -55,14 +55,21 @@ async def test_a_saga_that_nobody_observes_is_stuck(watch: Watch, plain: Any) ->
     key = new_key()
     await watch.take_in(event("OrderCreated", key))
     id_ = (await saga(plain, key))["definition_id"]
-    before = {row["definition_id"]: row["sagas"] for row in await watch.store.fetch("count_stuck", 60)}
+    before = await stuck(watch)
     await plain.execute(
         "UPDATE saga SET wake_at = now() - interval '2 minutes', deadline = now() - interval '2 minutes'"
         " WHERE business_key = $1",
         key,
     )
-    after = {row["definition_id"]: row["sagas"] for row in await watch.store.fetch("count_stuck", 60)}
-    assert after[id_] == before.get(id_, 0) + 1
+    assert (await stuck(watch))[id_] == before[id_] + 1
+
+
+async def stuck(watch: Watch) -> Counter[int]:
+    """Count what has been overdue for a minute, by definition id."""
+    found: Counter[int] = Counter()
+    for row in await watch.store.fetch("survey_in_flight", 60):
+        found[row["definition_id"]] += row["stuck"]
+    return found
 
 
 async def test_a_replay_is_owed_until_kafka_has_it(watch: Watch, replays: Replays, plain: Any) -> None:

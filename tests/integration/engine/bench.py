@@ -154,7 +154,7 @@ class Bench:
             " (SELECT count(*) FROM saga_log WHERE saga_id = s.id) AS log FROM saga AS s WHERE s.id = $1::uuid",
             target.saga_id,
         )
-        text = (await self.engine.http.get("/metrics")).text
+        text = await self.engine.metrics()
         sample = r"^(saga_(?:dead_letters|(?:odd_)?records)_total\{.*\}) ([0-9.e+]+)$"
         samples = re.findall(sample, text, re.MULTILINE)
         return Moment(

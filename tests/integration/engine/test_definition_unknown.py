@@ -71,7 +71,7 @@ async def test_a_reply_waits_for_its_definition(world: World) -> None:
     assert await world.value("SELECT version FROM saga WHERE id = $1::uuid", last) == 1
     state = json.loads(await world.value("SELECT state FROM saga WHERE id = $1::uuid", targets[0].saga_id))
     assert state["steps"][0]["result"] == long
-    metrics = (await knowing.http.get("/metrics")).text
+    metrics = await knowing.metrics()
     assert 'saga_dead_letters_redriven_total{by="recovery"}' in metrics
 
 

@@ -8,7 +8,9 @@ from fastapi import FastAPI, Request
 from prometheus_client import CollectorRegistry
 
 from coordinator.api.app import create_health_app, create_waiting_app
+from coordinator.api.metrics import create_metrics_app
 from coordinator.errors import InvariantError, Unavailable
+from coordinator.observability.collectors import Registry
 
 
 def _client(app: FastAPI) -> httpx.AsyncClient:
@@ -89,8 +91,8 @@ async def test_an_engine_has_no_api_to_wait_for() -> None:
 
 async def test_requests_are_measured_by_route() -> None:
     """/metrics counts answered requests by route template, method and status."""
-    registry = CollectorRegistry()
-    async with _client(create_health_app(registry, [])) as client:
+    registry = Registry()
+    async with _client(create_metrics_app(registry, [])) as client:
         await client.get("/livez")
         await client.get("/nothing-of-ours")
         await client.post("/livez")
@@ -98,6 +100,24 @@ async def test_requests_are_measured_by_route() -> None:
     assert 'saga_http_request_seconds_count{method="GET",route="/livez",status="200"} 1.0' in text
     assert 'saga_http_request_seconds_count{method="GET",route="unmatched",status="404"} 1.0' in text
     assert "nothing-of-ours" not in text
+
+
+async def test_a_scraper_without_the_token_is_refused_and_health_is_for_everybody() -> None:
+    """Where there is a token, /metrics wants exactly it; /livez asks for nothing."""
+    async with _client(create_metrics_app(Registry(), [], b"0123456789abcdef")) as client:
+        for given in ({}, {"authorization": "Bearer 0123456789abcdeg"}, {"authorization": "0123456789abcdef"}):
+            refused = await client.get("/metrics", headers=given)
+            assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
+            assert refused.headers["content-type"] == "application/problem+json"
+        shown = await client.get("/metrics", headers={"authorization": "Bearer 0123456789abcdef"})
+        assert shown.status_code == 200
+        assert (await client.get("/livez")).status_code == 200
+
+
+async def test_the_api_port_has_no_metrics() -> None:
+    """Whoever may reach the API need not see what is measured."""
+    async with _client(create_waiting_app(CollectorRegistry(), [], str)) as client:
+        assert (await client.get("/metrics")).status_code == 404
 
 
 def test_two_apps_of_one_process_share_their_metrics() -> None:

@@ -106,6 +106,9 @@ class SwiftClock:
 class Time:
     """The parts of a store and a recorder that know the time."""
 
+    async def settle_doubts(self) -> None:
+        """Everything was heard of."""
+
     async def now_ms(self) -> int:
         return 0
 

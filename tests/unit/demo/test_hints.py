@@ -19,6 +19,7 @@ from sagas import definitions
 
 SITE: Any = SimpleNamespace(
     api_url="http://127.0.0.1:8080",
+    metrics_url="http://127.0.0.1:9464",
     environment={"SAGA_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:9092"},
     topic_prefix="saga.",
     database_url="postgresql://saga@127.0.0.1/saga_demo",

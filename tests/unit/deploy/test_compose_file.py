@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from coordinator.settings import MetricsSettings
 from deploy.local.places import PROJECT
 
 COMPOSE: dict[str, Any] = yaml.safe_load((PROJECT / "docker-compose.yml").read_text())
@@ -205,11 +206,12 @@ def test_kafka_makes_no_topic_by_accident() -> None:
 
 
 def test_prometheus_asks_where_the_coordinator_listens() -> None:
-    """The scrape target is the compose service's name and the port that the container opens."""
+    """The scrape target is the compose service's name and its metrics port, which nobody outside reaches."""
     config = yaml.safe_load((PROJECT / "deploy" / "prometheus" / "prometheus.yml").read_text())
     jobs = {job["job_name"]: job["static_configs"][0]["targets"] for job in config["scrape_configs"]}
-    inside = SERVICES["coordinator"]["ports"][0].rpartition(":")[2]
-    assert jobs["coordinator"] == [f"coordinator:{inside}"]
+    assert jobs["coordinator"] == [f"coordinator:{MetricsSettings().port}"]
+    assert SERVICES["coordinator"]["environment"]["SAGA_METRICS__HOST"] == "0.0.0.0"
+    assert [port.rpartition(":")[2] for port in SERVICES["coordinator"]["ports"]] == ["8080"]
 
 
 def _within(path: str, folder: str) -> bool:
