@@ -24,6 +24,7 @@ from coordinator.api.access import Anybody
 from coordinator.api.app import ApiParts, create_app, create_health_app, create_waiting_app
 from coordinator.api.health import Check, database_check, log_days_check, migrations_check, publisher_check
 from coordinator.api.listening import check_exposure, serve
+from coordinator.api.streams import written
 from coordinator.choreography.choreographies import Choreographies
 from coordinator.choreography.deciding import Recorder
 from coordinator.choreography.observer import ChoreographyObserver, EventTopic, warn_of_reset
@@ -44,6 +45,7 @@ from coordinator.observability.metrics import Metrics
 from coordinator.parts import SystemChance, SystemClock, flow, recovery, security, topic_specs
 from coordinator.services.recovery import Recovery
 from coordinator.services.sagas import SagaService
+from coordinator.services.tail import Tail
 from coordinator.services.upkeep import Upkeep
 from coordinator.services.versions import Versions
 from coordinator.settings import Settings
@@ -51,6 +53,7 @@ from coordinator.store.migrations import is_current
 from coordinator.store.postgres import PostgresStore
 from coordinator.store.reads import SagaReads
 from coordinator.store.replicas import Replicas
+from coordinator.store.tailing import LogTail
 
 log = structlog.get_logger()
 
@@ -83,6 +86,7 @@ class Coordinator:
         self._security = security(settings)
         self._clock = SystemClock()
         self._chance = SystemChance()
+        self._tail = Tail(LogTail(url), self._clock, settings.streams, written)
         self._stopping = asyncio.Event()
         self._answered = asyncio.Event()
         self._engine: Engine | None = None
@@ -94,6 +98,7 @@ class Coordinator:
     def stop(self) -> None:
         """Ask the coordinator to end in order; `run` returns when it has."""
         self._stopping.set()
+        self._tail.stop()
         if self._engine is not None:
             self._engine.stop()
 
@@ -177,6 +182,8 @@ class Coordinator:
                 checks=self._checks,
                 limits=settings.api,
                 authenticator=Anybody(),
+                tail=self._tail,
+                streams=settings.streams,
             )
         )
         # What a request in hand commits while we stop is published and acknowledged, too.

@@ -95,6 +95,19 @@ class ApiSettings(BaseModel):
     body_timeout_seconds: Annotated[float, Field(gt=0, le=300)] = 10.0
 
 
+class StreamSettings(BaseModel):
+    """Streams of what happens, for clients that listen."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    clients_max: Annotated[int, Field(ge=0, le=10_000)] = 500
+    clients_per_actor_max: Annotated[int, Field(ge=0, le=10_000)] = 100
+    heartbeat_seconds: Annotated[float, Field(ge=0.1, le=300)] = 15.0
+    poll_seconds: Annotated[float, Field(ge=0.05, le=10)] = 0.3
+    look_back_seconds: Annotated[float, Field(ge=0, le=24 * 3600)] = 900.0
+    life_seconds: Annotated[float, Field(ge=1, le=24 * 3600)] = 900.0
+
+
 class EventsSettings(BaseModel):
     """Lifecycle events on saga.events."""
 
@@ -150,6 +163,7 @@ class Settings(BaseSettings):
     kafka: KafkaSettings = KafkaSettings()
     database: DatabaseSettings = DatabaseSettings()
     api: ApiSettings = ApiSettings()
+    streams: StreamSettings = StreamSettings()
     events: EventsSettings = EventsSettings()
     recovery: RecoverySettings = RecoverySettings()
     flow: FlowSettings = FlowSettings()

@@ -26,12 +26,14 @@ from coordinator.api.problems import RequestRefused, respond, starting
 from coordinator.api.replays import add_replay_route
 from coordinator.api.routes import Routes
 from coordinator.api.sagas import add_saga_routes
+from coordinator.api.streams import StreamLimits, add_stream_routes
 from coordinator.choreography.choreographies import Choreographies
 from coordinator.choreography.replaying import Replays
 from coordinator.engine.flow import Flow
 from coordinator.engine.registry import Registry
 from coordinator.errors import SagaError
 from coordinator.services.sagas import SagaService
+from coordinator.services.tail import Tail
 from coordinator.store.reads import SagaReads
 
 _DESCRIPTION = "Starts sagas, shows them, and lets suspended ones go on. Every error is application/problem+json."
@@ -52,6 +54,8 @@ class ApiParts(msgspec.Struct, frozen=True):
     checks: Sequence[Check]
     limits: Limits
     authenticator: Authenticator
+    tail: Tail
+    streams: StreamLimits
 
 
 def create_app(parts: ApiParts) -> FastAPI:
@@ -62,6 +66,7 @@ def create_app(parts: ApiParts) -> FastAPI:
     add_saga_routes(routes, parts.service, parts.reads, parts.registry, parts.choreographies, parts.limits)
     add_replay_route(routes, parts.replays, parts.limits)
     add_participant_routes(routes, parts.flow, parts.reads)
+    add_stream_routes(routes, parts.tail, parts.reads, parts.streams)
     app.state.routes = routes
     routes.get("/v1/openapi.json", catalogue.OPENAPI, Permission.LOOK, _openapi(routes))
     return app

@@ -56,7 +56,7 @@ class Guard:
                 raise  # half an answer is out: the connection must be cut
             await _answer_internal(request_id, send_marked)
         finally:
-            if status:
+            if status and not scope["state"].get("streaming"):  # a stream lasts until somebody has enough of it
                 method = scope["method"] if scope["method"] in _METHODS else "other"
                 self._seconds.labels(_route(scope), method, str(status)).observe(time.perf_counter() - began)
 

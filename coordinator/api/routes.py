@@ -45,6 +45,11 @@ class Routes:
         """Add a route that takes something away."""
         self._add("DELETE", path, document, needs, endpoint)
 
+    async def ask_again(self, request: Request, needs: Permission) -> None:
+        """Check again whether a client that is still being answered may have the answer; raises as at first."""
+        request.scope["state"]["principal"] = await self._authenticator.authenticate(request.scope)
+        demand(request, needs)
+
     def _add(self, method: str, path: str, document: Document, needs: Permission, endpoint: Endpoint) -> None:
         async def guarded(request: Request) -> Response:
             request.scope.setdefault("state", {})["principal"] = await self._authenticator.authenticate(request.scope)
