@@ -275,7 +275,10 @@ class Coordinator:
             for source in self._choreographies.sources
         ]
         store, metrics, clock = self._store, self._metrics, self._clock
-        recorder = Recorder(store, self._choreographies, metrics, clock, now, self._chance, cluster)
+        recorder = Recorder(
+            *(store, self._choreographies, metrics, clock, now, self._chance, cluster),
+            log_transitions=self._settings.log.transitions,
+        )
         return ChoreographyObserver(store, bus, topics, self._choreographies, recorder, metrics, clock)
 
     def _lifecycle(self, bus: Publisher, topology: Topology) -> Lifecycle | None:

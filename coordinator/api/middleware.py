@@ -37,6 +37,7 @@ class Guard:
         began = time.perf_counter()
         request_id = _request_id(scope)
         scope.setdefault("state", {})["request_id"] = request_id
+        structlog.contextvars.bind_contextvars(request_id=request_id)  # the server gives each request a task
         status = 0
 
         async def send_marked(message: Message) -> None:
@@ -51,7 +52,7 @@ class Guard:
         except ClientDisconnect:
             return
         except Exception:
-            log.exception("request_failed", request_id=request_id, method=scope["method"], route=_route(scope))
+            log.exception("request_failed", method=scope["method"], route=_route(scope))
             if status:
                 raise  # half an answer is out: the connection must be cut
             await _answer_internal(request_id, send_marked)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import structlog
 
 from coordinator.choreography.choreographies import Choreographies
-from coordinator.choreography.draft import Draft, Tracked, track
+from coordinator.choreography.draft import Draft, Tracked, Transitioned, track
 from coordinator.choreography.reading import Arrival, EventArrival, unreadable
 from coordinator.engine.clock import DatabaseClock, new_saga_id
 from coordinator.engine.letters import Crowds, dead_record
@@ -48,8 +48,11 @@ class Recorder:
         now: DatabaseClock,
         chance: Chance,
         cluster_id: str,
+        *,
+        log_transitions: bool = False,
     ) -> None:
         self.now = now
+        self._log_transitions = log_transitions
         self._store = store
         self._choreographies = choreographies
         self._metrics = metrics
@@ -153,6 +156,8 @@ class Recorder:
         durations: dict[tuple[str, str], list[float]] = {}
         for transition in draft.transitions:
             name, new, old = transition.tracked.definition.name, transition.change.saga.status, transition.old_status
+            if self._log_transitions:
+                _log(transition)
             started[name] += old is None
             if new is old or (old is SagaStatus.SUSPENDED and new not in TERMINAL):
                 continue
@@ -162,6 +167,22 @@ class Recorder:
                 durations.setdefault((name, new), []).append(seconds)
         self._metrics.count_verdicts(dict(verdicts))
         self._metrics.count_sagas(dict(started), dict(moved), durations)
+
+
+def _log(transition: Transitioned) -> None:
+    """Write the line of a transition, as the engine does."""
+    tracked, change = transition.tracked, transition.change
+    log.info(
+        "saga_moved",
+        saga_id=tracked.id,
+        definition=tracked.definition.name,
+        step_name=change.type,
+        old_status=transition.old_status,
+        status=change.saga.status,
+        version=change.saga.version,
+        cause=change.event,
+        verdict=change.verdict,
+    )
 
 
 def _given_up(arrival: Arrival, error: Exception) -> Arrival:

@@ -30,13 +30,14 @@ from coordinator.store.batch import Batch, Token
 
 
 class Transitioned(msgspec.Struct, gc=False):
-    """One transition of a draft: what metrics, logs and lifecycle events want to know of it."""
+    """One transition of a draft: what metrics, logs and lifecycle events want to know of it; `before` it the saga."""
 
     active: ActiveSaga
     old_status: SagaStatus | None
     saga: Saga
     event: str
     step_name: str | None
+    before: Saga | None = None
 
 
 class Written(msgspec.Struct, gc=False):
@@ -104,7 +105,7 @@ class Draft:
         self._moved[saga.id] = Written(active, saga)
         if moved.effects:
             self._obey(active, saga, moved.effects, now_ms)
-        self.transitions.append(Transitioned(active, before.status, saga, name, step_name))
+        self.transitions.append(Transitioned(active, before.status, saga, name, step_name, before))
 
     def finish(self) -> Batch:
         """Write one row update per moved saga; call once, when every decision is in."""

@@ -58,16 +58,7 @@ class Observer:
             self._lifecycle.publish(transitions, committed.at_ms)
         if self._log_transitions:
             for transition in transitions:
-                log.info(
-                    "saga_moved",
-                    saga_id=transition.saga.id,
-                    definition=transition.saga.definition,
-                    step_name=transition.step_name,
-                    old_status=transition.old_status,
-                    status=transition.saga.status,
-                    version=transition.saga.version,
-                    cause=transition.event,
-                )
+                _log(transition)
 
     def _count(self, transitions: list[Transitioned], committed: Committed) -> None:
         started: dict[str, int] = {}
@@ -89,3 +80,29 @@ class Observer:
         self._metrics.count_sagas(started, moved, durations)
         if transitions:
             self._metrics.batch_size.observe(len(transitions))
+
+
+def _log(transition: Transitioned) -> None:
+    """Write the line of a transition; a request that caused it adds its id by itself."""
+    saga, active = transition.saga, transition.active
+    more: dict[str, str] = {}
+    position = None if transition.step_name is None else active.definition.index.get(transition.step_name)
+    if position is not None:
+        after = saga.steps[position]
+        more = {"step_outcome": after.outcome, "step_undo": after.undo}
+        if transition.before is not None:
+            before = transition.before.steps[position]
+            more |= {"old_step_outcome": before.outcome, "old_step_undo": before.undo}
+    if active.traceparent is not None:
+        more["trace_id"] = active.traceparent[3:35]
+    log.info(
+        "saga_moved",
+        saga_id=saga.id,
+        definition=saga.definition,
+        step_name=transition.step_name,
+        old_status=transition.old_status,
+        status=saga.status,
+        version=saga.version,
+        cause=transition.event,
+        **more,
+    )

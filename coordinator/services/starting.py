@@ -10,6 +10,7 @@ our id says that it was our statement that committed.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -140,7 +141,8 @@ class Starter:
         self._waiting.append(group)
         self._waiting_sagas += len(wanted)
         if self._worker is None:
-            self._worker = asyncio.create_task(self._work())
+            # For all who wait, so in no request's context: it would lend its id to the others' lines of the log.
+            self._worker = asyncio.create_task(self._work(), context=contextvars.Context())
         try:
             async with asyncio.timeout(ANSWER_S):
                 return await group.done
