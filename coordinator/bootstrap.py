@@ -42,6 +42,7 @@ from coordinator.kafka.publisher import Publisher
 from coordinator.kafka.subscriber import Subscriber
 from coordinator.kafka.topics import cluster_id, partition_counts
 from coordinator.observability.metrics import Metrics
+from coordinator.observability.tracing import start_tracing
 from coordinator.parts import SystemChance, SystemClock, flow, recovery, security, topic_specs
 from coordinator.services.recovery import Recovery
 from coordinator.services.sagas import SagaService
@@ -84,6 +85,7 @@ class Coordinator:
         self._api_store = PostgresStore(url) if role == "all" else self._store
         self._reads = SagaReads(url, settings.database.pool_max)
         self._security = security(settings)
+        self._tracing = start_tracing(settings.tracing, settings.instance)
         self._clock = SystemClock()
         self._chance = SystemChance()
         self._tail = Tail(LogTail(url), self._clock, settings.streams, written)
@@ -141,6 +143,8 @@ class Coordinator:
             await bus.stop()
             if beside is not None:
                 await self._leave(versions, beside)
+            if self._tracing is not None:
+                await self._tracing.stop()
             await self._reads.stop()
             await self._api_store.stop()
             await self._store.stop()
@@ -157,7 +161,13 @@ class Coordinator:
         """Answer the REST API until the end."""
         settings = self._settings
         lifecycle = self._lifecycle(bus, topology)
-        observer = Observer(self._metrics, self._clock, lifecycle, log_transitions=settings.log.transitions)
+        observer = Observer(
+            self._metrics,
+            self._clock,
+            lifecycle,
+            log_transitions=settings.log.transitions,
+            tracing=self._tracing,
+        )
         service = SagaService(
             self._api_store,
             self._reads,
@@ -184,6 +194,7 @@ class Coordinator:
                 authenticator=Anybody(),
                 tail=self._tail,
                 streams=settings.streams,
+                tracing=self._tracing,
             )
         )
         # What a request in hand commits while we stop is published and acknowledged, too.
@@ -214,6 +225,7 @@ class Coordinator:
             flow=self._flow,
             log_transitions=settings.log.transitions,
             recovery=recovery(settings),
+            tracing=self._tracing,
         )
         engine = self._engine = Engine(self._store, bus, inbox, self._clock, self._chance, parts)
         self._checks.append(("partitions", lambda: _owns(engine)))

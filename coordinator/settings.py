@@ -139,6 +139,16 @@ class FlowSettings(BaseModel):
     ramp_per_second: Annotated[float, Field(ge=1, le=100_000)] = 50.0
 
 
+class TracingSettings(BaseModel):
+    """Where spans go; nowhere by default."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    endpoint: Annotated[str | None, Field(pattern=r"^https?://[^\s@]+$")] = None
+    sample_ratio: Annotated[float, Field(ge=0, le=1)] = 1.0
+    service_name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,100}$")] = "saga-coordinator"
+
+
 class LogSettings(BaseModel):
     """What the process writes to standard error."""
 
@@ -168,6 +178,7 @@ class Settings(BaseSettings):
     recovery: RecoverySettings = RecoverySettings()
     flow: FlowSettings = FlowSettings()
     log: LogSettings = LogSettings()
+    tracing: TracingSettings = TracingSettings()
 
 
 def read_settings() -> Settings:

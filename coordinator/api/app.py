@@ -32,6 +32,7 @@ from coordinator.choreography.replaying import Replays
 from coordinator.engine.flow import Flow
 from coordinator.engine.registry import Registry
 from coordinator.errors import SagaError
+from coordinator.observability.tracing import Tracing
 from coordinator.services.sagas import SagaService
 from coordinator.services.tail import Tail
 from coordinator.store.reads import SagaReads
@@ -56,11 +57,12 @@ class ApiParts(msgspec.Struct, frozen=True):
     authenticator: Authenticator
     tail: Tail
     streams: StreamLimits
+    tracing: Tracing | None = None
 
 
 def create_app(parts: ApiParts) -> FastAPI:
     """Build the app of a process that serves clients."""
-    app = create_health_app(parts.metrics, parts.checks)
+    app = create_health_app(parts.metrics, parts.checks, parts.tracing)
     routes = Routes(app, parts.authenticator)
     add_definition_routes(routes, parts.reads, parts.registry, parts.choreographies)
     add_saga_routes(routes, parts.service, parts.reads, parts.registry, parts.choreographies, parts.limits)
@@ -83,7 +85,7 @@ def create_waiting_app(metrics: CollectorRegistry, checks: Sequence[Check], wait
     return app
 
 
-def create_health_app(metrics: CollectorRegistry, checks: Sequence[Check]) -> FastAPI:
+def create_health_app(metrics: CollectorRegistry, checks: Sequence[Check], tracing: Tracing | None = None) -> FastAPI:
     """Build the app of a process that only tells how it is: /livez, /readyz, /metrics."""
     app = FastAPI(
         title="Saga coordinator",
@@ -94,7 +96,7 @@ def create_health_app(metrics: CollectorRegistry, checks: Sequence[Check]) -> Fa
         openapi_url=None,
         redirect_slashes=False,
     )
-    app.add_middleware(Guard, registry=metrics)
+    app.add_middleware(Guard, registry=metrics, tracing=tracing)
     app.add_exception_handler(SagaError, _on_saga_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
     probe = ReadinessProbe(checks)

@@ -13,6 +13,9 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from coordinator.api.problems import MEDIA_TYPE, body_of, internal
+from coordinator.observability.traceparent import is_sampled, trace_id
+from coordinator.observability.tracing import Span, SpanKind, Tracing
+from coordinator.wire.cloudevents import traceparent_of
 
 log = structlog.get_logger()
 
@@ -25,8 +28,9 @@ _SAFETY = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-stor
 class Guard:
     """The outermost layer of ours; plain ASGI, so that it costs microseconds."""
 
-    def __init__(self, app: ASGIApp, registry: CollectorRegistry) -> None:
+    def __init__(self, app: ASGIApp, registry: CollectorRegistry, tracing: Tracing | None = None) -> None:
         self._app = app
+        self._tracing = tracing
         self._seconds = _histogram(registry)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -38,6 +42,7 @@ class Guard:
         request_id = _request_id(scope)
         scope.setdefault("state", {})["request_id"] = request_id
         structlog.contextvars.bind_contextvars(request_id=request_id)  # the server gives each request a task
+        span = None if self._tracing is None else _begin_span(self._tracing, scope)
         status = 0
 
         async def send_marked(message: Message) -> None:
@@ -57,6 +62,8 @@ class Guard:
                 raise  # half an answer is out: the connection must be cut
             await _answer_internal(request_id, send_marked)
         finally:
+            if span is not None and self._tracing is not None:
+                self._tracing.finish([_end_span(span, scope, status)])
             if status and not scope["state"].get("streaming"):  # a stream lasts until somebody has enough of it
                 method = scope["method"] if scope["method"] in _METHODS else "other"
                 self._seconds.labels(_route(scope), method, str(status)).observe(time.perf_counter() - began)
@@ -78,6 +85,32 @@ def _histogram(registry: CollectorRegistry) -> Histogram:
         buckets=_SECONDS,
         registry=registry,
     )
+
+
+def _begin_span(tracing: Tracing, scope: Scope) -> Span | None:
+    """Give a request of the API its place in a trace; None when that is not recorded."""
+    if not scope["path"].startswith("/v1/"):
+        return None
+    given = [value for name, value in scope["headers"] if name == b"traceparent"]
+    parent = traceparent_of({"traceparent": given[0]}) if len(given) == 1 else None
+    context = scope["state"]["traceparent"] = tracing.context(parent)
+    if not is_sampled(context):
+        return None
+    structlog.contextvars.bind_contextvars(trace_id=trace_id(context))
+    return Span("", SpanKind.SERVER, context, parent, time.time_ns(), {})
+
+
+def _end_span(span: Span, scope: Scope, status: int) -> Span:
+    method = scope["method"] if scope["method"] in _METHODS else "_OTHER"
+    span.name = f"{method} {_route(scope)}"
+    span.attributes = {
+        "http.request.method": method,
+        "http.route": _route(scope),
+        "http.response.status_code": status,
+        "saga.request_id": request_id_of(scope),
+    }
+    span.error = str(status) if status >= 500 or not status else None
+    return span
 
 
 def _request_id(scope: Scope) -> str:

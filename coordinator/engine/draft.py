@@ -14,7 +14,9 @@ from coordinator.engine.cache import ActiveSaga
 from coordinator.engine.flow import Taken
 from coordinator.engine.journal import BEGAN, began, entry
 from coordinator.engine.messages import CommandBuilder
+from coordinator.engine.tracing import command_span
 from coordinator.kafka.records import Outgoing
+from coordinator.observability.tracing import Span
 from coordinator.saga.effects import (
     CloseLetter,
     DeadLetterCommand,
@@ -51,7 +53,8 @@ class Written(msgspec.Struct, gc=False):
 class Draft:
     """Collects what one statement will write and what will be published after it.
 
-    `taken` is the room that it took of participants: whoever throws the draft away gives it back.
+    `taken` is the room that it took of participants: whoever throws the draft away gives it back. `spans` are those of
+    traces that are recorded.
     """
 
     def __init__(self, commands: CommandBuilder, *, unless_unsent: bool = False) -> None:
@@ -61,6 +64,7 @@ class Draft:
         self.records: list[Outgoing] = []
         self.transitions: list[Transitioned] = []
         self.taken: list[Taken] = []
+        self.spans: list[Span] = []
         self._begun: dict[str, Written] = {}
         self._moved: dict[str, Written] = {}
 
@@ -143,16 +147,23 @@ class Draft:
 
     def _issue(self, active: ActiveSaga, saga: Saga, effect: IssueCommand, token: Token, now_ms: int) -> None:
         command = self._commands.build(active, saga, effect, now_ms)
+        context = active.traceparent
+        if self._commands.tracing is not None:
+            name = active.definition.steps[effect.step].name
+            span = command_span(active, command, name, effect.direction)
+            if span is not None:
+                self.spans.append(span)
+                context = span.context
         self.batch.send(
             token,
             active.part,
             command.destination,
             command.partition,
             command.type,
-            active.traceparent,
+            context,
             command.payload,
         )
-        self.records.append(self._commands.record(command, active, token, now_ms))
+        self.records.append(self._commands.record(command, active, token, now_ms, context))
 
     def _close_letter(self, active: ActiveSaga, saga: Saga, effect: CloseLetter) -> None:
         name = active.definition.steps[effect.step].name

@@ -1,13 +1,17 @@
-"""What the engine tells the outside of its work: metrics per batch, a log line and a lifecycle event per transition."""
+"""What the engine tells of its work: metrics per batch, a log line, an event and spans per transition."""
 
 from __future__ import annotations
+
+import time
 
 import structlog
 
 from coordinator.engine.draft import Transitioned
 from coordinator.engine.lifecycle import Lifecycle
 from coordinator.engine.ports import Clock
+from coordinator.engine.tracing import batch_span
 from coordinator.observability.metrics import Metrics
+from coordinator.observability.tracing import Span, Tracing
 from coordinator.saga.model import TERMINAL, SagaStatus
 from coordinator.store.postgres import Committed
 
@@ -19,7 +23,17 @@ _SUSPENDED = SagaStatus.SUSPENDED
 class Observer:
     """Counts what was committed; `log_transitions` adds one structured line per transition."""
 
-    def __init__(self, metrics: Metrics, clock: Clock, lifecycle: Lifecycle | None, *, log_transitions: bool) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        clock: Clock,
+        lifecycle: Lifecycle | None,
+        *,
+        log_transitions: bool,
+        tracing: Tracing | None = None,
+    ) -> None:
+        self.tracing = tracing
+        self._statement_s = 0.0
         self._metrics = metrics
         self._clock = clock
         self._lifecycle = lifecycle
@@ -37,7 +51,8 @@ class Observer:
 
     def statement_ended(self, began: float) -> None:
         """Stop it."""
-        self._metrics.statement_seconds.observe(self._clock.monotonic() - began)
+        self._statement_s = self._clock.monotonic() - began
+        self._metrics.statement_seconds.observe(self._statement_s)
 
     def odd(self, oddities: dict[str, int]) -> None:
         """Count what was odd about records that were taken all the same."""
@@ -49,13 +64,17 @@ class Observer:
         transitions: list[Transitioned],
         verdicts: dict[tuple[str, str], int],
         committed: Committed,
+        spans: list[Span],
     ) -> None:
-        """A batch is durable: count it, publish its events, log it."""
+        """A batch is durable: count it, publish its events, log it, and hand over its spans."""
         self._committed_ms = committed.at_ms
         self._count(transitions, committed)
         self._metrics.count_verdicts(verdicts)
         if self._lifecycle is not None:
             self._lifecycle.publish(transitions, committed.at_ms)
+        if spans and self.tracing is not None:
+            began_ns = time.time_ns() - int(self._statement_s * 1e9)
+            self.tracing.finish([*spans, batch_span(self.tracing, spans, began_ns, len(transitions))])
         if self._log_transitions:
             for transition in transitions:
                 _log(transition)

@@ -89,7 +89,9 @@ class BatchWorker:
         self._held: list[ActiveSaga] = []
         ownership.quiesce = self.land
         self._flow = flow
-        self._decider = Decider(store, cache, registry, topology, clock, now, chance, ownership, flow, recovery)
+        self._decider = Decider(
+            *(store, cache, registry, topology, clock, now, chance, ownership, flow, recovery), observer.tracing
+        )
         partitions = topology.counts[topology.replies]
         self._queues = Queues(store, flow, cache, registry, clock, now, chance, partitions)
 
@@ -252,7 +254,7 @@ class BatchWorker:
                 self._held.append(written.active)
             elif written.waking_ms is not None and written.waking_ms < horizon_ms:
                 self._timers.arm(written.active, written.waking_ms)
-        self._observer.committed(draft.transitions, decided.verdicts, committed)
+        self._observer.committed(draft.transitions, decided.verdicts, committed, draft.spans)
 
     # ------------------------------------------------------------ timers
 

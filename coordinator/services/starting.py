@@ -123,7 +123,7 @@ class Starter:
         self._publishing = publishing
         self._registry = registry
         self._topology = topology
-        self._commands = CommandBuilder(topology)
+        self._commands = CommandBuilder(topology, observer.tracing)
         self._clock = clock
         self._now = now
         self._chance = chance
@@ -311,7 +311,7 @@ class Starter:
             self._now.observe(committed.now_ms)
         now_ms = self._now.now_ms()
         self._publishing.committed(draft, now_ms)
-        self._observer.committed(draft.transitions, {}, committed or Committed(now_ms, now_ms))
+        self._observer.committed(draft.transitions, {}, committed or Committed(now_ms, now_ms), draft.spans)
         for item in items:
             if item.plan is not None:
                 item.outcome = Begun(item.plan.active, 0 if committed is None else committed.at_ms)
