@@ -1,7 +1,7 @@
 """Spans: what they are and which context they have; how they leave the process is in `exporting`.
 
-Off, there is no `Tracing`, and nothing here costs more than asking whether there is one. OpenTelemetry is not even
-imported then.
+Off, there is no `Tracing`, and nothing here costs more than asking whether there is one. OpenTelemetry's SDK is not
+even imported then.
 """
 
 from __future__ import annotations
