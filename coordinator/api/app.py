@@ -95,6 +95,7 @@ def create_health_app(metrics: CollectorRegistry, checks: Sequence[Check], traci
         redoc_url=None,
         openapi_url=None,
         redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # ours tell of sagas, too
     )
     app.add_middleware(Guard, registry=metrics, tracing=tracing)
     app.add_exception_handler(SagaError, _on_saga_error)

@@ -149,7 +149,7 @@ class _Feed:
                 last = first
             try:
                 async for chunk in tail.history(self._listening.wanted, last, start):
-                    yield b"".join(chunk.written)
+                    yield chunk.data
             except Unavailable:
                 return  # the client comes again, with the last id that it has got
             last = start
@@ -189,6 +189,8 @@ class _Feed:
 
 def _behind(chunk: Chunk, last: Place) -> bytes:
     """Those events of a chunk that the client has not got already from another process that was further on."""
+    if chunk.entries[0].place > last:
+        return chunk.data
     pairs = zip(chunk.entries, chunk.written, strict=True)
     return b"".join(data for entry, data in pairs if entry.place > last)
 

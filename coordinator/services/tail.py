@@ -22,8 +22,9 @@ from coordinator.store.tailing import Entry, LogTail, Place
 
 log = structlog.get_logger()
 
-PAGE: Final = 2_000  # entries at a time; with the pause after a full one this bounds what listening can cost
+PAGE: Final = 1_000  # entries at a time; with the pause after a full one this bounds what reading can cost
 AGAIN_S: Final = 0.1
+BYTES_PER_S: Final = 32 * 1024 * 1024  # to all listeners together; this bounds what writing can cost
 SLICE_US: Final = 10_000_000  # of the log per question
 LAG_MAX_US: Final = 60_000_000  # beyond it what was missed is passed over, and said to be
 SUMMARIZE_S: Final = 1.0
@@ -70,10 +71,11 @@ class Wanted(msgspec.Struct, frozen=True):
 
 
 class Chunk(msgspec.Struct, frozen=True):
-    """Entries and, one by one, how they are written; `passed_over` are the bounds of what will not come."""
+    """Entries, how each is written, and all of that together; `passed_over` are the bounds of what will not come."""
 
     entries: Sequence[Entry] = ()
     written: Sequence[bytes] = ()
+    data: bytes = b""
     passed_over: tuple[Place, Place] | None = None
 
 
@@ -93,13 +95,12 @@ class Subscription:
 
     def push(self, chunk: Chunk) -> None:
         """Add what was found; a listener for whom too much waits already is let go."""
-        size = sum(map(len, chunk.written))
-        if self._bytes + size > WAITING_BYTES_MAX and self._waiting:
+        if self._bytes + len(chunk.data) > WAITING_BYTES_MAX and self._waiting:
             self.overrun = True
             self.close()
             return
         self._waiting.append(chunk)
-        self._bytes += size
+        self._bytes += len(chunk.data)
         self._woken.set()
 
     def close(self) -> None:
@@ -123,7 +124,7 @@ class Subscription:
         if not self._waiting:
             return None
         chunk = self._waiting.popleft()
-        self._bytes -= sum(map(len, chunk.written))
+        self._bytes -= len(chunk.data)
         return chunk
 
 
@@ -145,6 +146,7 @@ class Tail:
         self._joined = False
         self._stopped = False
         self._summarized_at = 0.0
+        self._handed_out = 0
 
     @property
     def listeners(self) -> int:
@@ -191,7 +193,7 @@ class Tail:
             chosen = [entry for entry in page if wanted.takes(entry) and entry.place <= upto]
             after = page[-1].place if len(page) == PAGE else before
             if chosen:
-                yield Chunk(chosen, [self._write(entry) for entry in chosen])
+                yield _chunk(chosen, [self._write(entry) for entry in chosen])
 
     # ------------------------------------------------------------ following
 
@@ -215,7 +217,9 @@ class Tail:
                         self._task = None
                         await self._log.close()
                         return
-            await self._clock.sleep(AGAIN_S if more else self._settings.poll_seconds)
+            pause_s = AGAIN_S if more else self._settings.poll_seconds
+            await self._clock.sleep(max(pause_s, self._handed_out / BYTES_PER_S))
+            self._handed_out = 0
 
     async def _step(self) -> bool:
         """Hand out one page; answers whether there is more already."""
@@ -252,9 +256,10 @@ class Tail:
             for entry in chosen:
                 if entry.place not in written:
                     written[entry.place] = self._write(entry)
-            chunk = Chunk(chosen, [written[entry.place] for entry in chosen])
+            chunk = _chunk(chosen, [written[entry.place] for entry in chosen])
             for subscription in group:
                 if not subscription.closed:
+                    self._handed_out += len(chunk.data)
                     subscription.push(chunk)
 
     def _pass_over(self, horizon: Place) -> None:
@@ -276,6 +281,10 @@ class Tail:
             raise TooManyStreams(f"this process serves {self._settings.clients_max} streams at a time")
         if self._counts[actor] >= self._settings.clients_per_actor_max:
             raise TooManyStreams(f"you have {self._settings.clients_per_actor_max} streams open already")
+
+
+def _chunk(entries: Sequence[Entry], written: Sequence[bytes]) -> Chunk:
+    return Chunk(entries, written, b"".join(written))
 
 
 def _narrow(wanted: Iterable[Wanted]) -> tuple[list[str] | None, list[str] | None]:

@@ -146,11 +146,11 @@ async def test_who_takes_nothing_is_let_go(log: Log, tail: Tail) -> None:
     version = 0
     while not deaf.overrun:
         version += 1
+        assert version < 10
         log.add(FIRST, version, size=tailing.WAITING_BYTES_MAX // 4)
         found = await hearing.next(PATIENCE_S)
         assert found is not None
         assert found.entries[-1].place.version == version
-        assert version < 10
     assert await deaf.next(PATIENCE_S) is None
     assert deaf.closed
     assert not hearing.closed
