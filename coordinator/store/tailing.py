@@ -34,6 +34,11 @@ _SESSION = {
     "lock_timeout": "200ms",
     # Which day of the log a place lies in is known only with the place.
     "plan_cache_mode": "force_custom_plan",
+    # A short look at the end of a long log, whatever the statistics of a day that was empty a minute ago say.
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "max_parallel_workers_per_gather": "0",
 }
 
 
@@ -90,7 +95,7 @@ class LogTail:
 
     async def summarize(self) -> None:
         """Keep the index by time up to date, as far as that is to be had without waiting."""
-        with contextlib.suppress(asyncpg.PostgresError):
+        with contextlib.suppress(Unavailable):
             await self._fetch("summarize_log")
 
     async def close(self) -> None:
@@ -113,6 +118,8 @@ class LogTail:
                     self._connection.terminate()
                 self._connection = None
                 raise Unavailable(f"Postgres does not answer: {error or type(error).__name__}") from error
+            except asyncpg.PostgresError as error:
+                raise Unavailable(f"Postgres refuses the statement: {error.sqlstate} {error}") from error
 
     async def _connected(self) -> asyncpg.Connection[asyncpg.Record]:
         if self._connection is None or self._connection.is_closed():

@@ -104,3 +104,16 @@ async def test_a_reader_that_was_cut_off_connects_again(tail: LogTail, plain: Co
     with contextlib.suppress(Unavailable):
         await tail.horizon()
     assert await tail.horizon() > Place(0)
+
+
+async def test_the_end_of_a_long_log_is_found_by_the_index(tail: LogTail, workload: Workload) -> None:
+    """However little the statistics know, reading the newest entries reads block ranges and not the whole day."""
+    await workload.started(1)
+    horizon = await tail.horizon()
+    assert tail._connection is not None
+    explain = f"EXPLAIN {statement('log_between')}"
+    arguments = (horizon.at, horizon.saga_id, 0, Place(horizon.at_us + 1).at, None, None, 1000)
+    plan = "\n".join(row[0] for row in await tail._connection.fetch(explain, *arguments))
+    assert "Bitmap Index Scan on saga_log_" in plan, plan
+    assert "Seq Scan on saga" not in plan, plan
+    assert "Parallel" not in plan, plan
