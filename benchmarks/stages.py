@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from benchmarks import load, measure
+from benchmarks import listeners, load, measure
 from benchmarks.finished import insert_finished
 from benchmarks.runs import Run, empty_tables, measure_runs, warm_up
 from benchmarks.servers import SAMPLES, Bench, Site, say
@@ -37,6 +37,7 @@ class Plan(msgspec.Struct, frozen=True):
     in_flight: int = 20_000
     finished: int = 1_000_000
     samples: int = 10_000
+    listeners: int = 100
 
 
 QUICK = Plan(
@@ -216,6 +217,30 @@ def events(bench: Bench, site: Site, plan: Plan) -> Figures:
     }
 
 
+def streams(bench: Bench, site: Site, plan: Plan) -> Figures:
+    """Throughput of one process with clients that listen to everything and read nothing, and with readers, beside none.
+
+    Runs by turns, because this machine's pace changes from minute to minute.
+    """
+    rates: dict[str, list[float]] = {name: [] for name in (*listeners.KINDS, "none")}
+    costs: dict[str, list[float]] = {name: [] for name in rates}
+    bench.start_coordinator(site, role="all")
+    for _ in range(plan.runs):
+        for name, found in rates.items():
+            with listeners.listening(bench.port, name, plan.listeners):
+                one = [load.Sagas.completing(plan.sagas)]
+                [run] = asyncio.run(measure_runs(bench, site, f"listeners: {name}", one))
+            found.append(run.sagas_per_second)
+            costs[name].append(run.cpu_us["coordinator"])
+    bench.start_coordinator(site)
+    none = measure.median(rates["none"])
+    return {
+        "streams_none_sagas_per_second": round(none),
+        **{f"ratio_streams_{name}": round(measure.median(rates[name]) / none, 3) for name in listeners.KINDS},
+        "streams_cpu_us_per_saga": {name: round(measure.median(found)) for name, found in costs.items()},
+    }
+
+
 def latency(bench: Bench, site: Site, plan: Plan) -> Figures:
     """How long one saga takes at a steady, low rate, started through POST /v1/sagas."""
     bench.start_coordinator(site, role="all")
@@ -289,6 +314,7 @@ STAGES: dict[str, Callable[[Bench, Site, Plan], Figures]] = {
     "naive": naive,
     "latency": latency,
     "events": events,
+    "streams": streams,
     "samples": samples,
     "finished": finished,
     "metrics": metrics,

@@ -27,6 +27,7 @@ from coordinator.api.door import LogRefusals
 from coordinator.api.health import Check, database_check, log_days_check, migrations_check, publisher_check
 from coordinator.api.listening import serve
 from coordinator.api.metrics import create_metrics_app
+from coordinator.api.streams import written
 from coordinator.choreography.choreographies import Choreographies
 from coordinator.choreography.deciding import Recorder
 from coordinator.choreography.observer import ChoreographyObserver, EventTopic, warn_of_reset
@@ -46,6 +47,7 @@ from coordinator.kafka.publisher import Publisher
 from coordinator.kafka.subscriber import Subscriber
 from coordinator.kafka.topics import cluster_id, partition_counts
 from coordinator.observability.metrics import Metrics
+from coordinator.observability.tracing import start_tracing
 from coordinator.parts import SystemChance, SystemClock, authenticator, flow, mode, recovery, security, topic_specs
 from coordinator.services.gauges import Gauges
 from coordinator.services.incidents import IncidentService
@@ -56,6 +58,7 @@ from coordinator.services.participants import ParticipantService
 from coordinator.services.pulses import Pulses
 from coordinator.services.recovery import Recovery
 from coordinator.services.sagas import SagaService
+from coordinator.services.tail import Tail
 from coordinator.services.upkeep import Upkeep
 from coordinator.services.versions import Versions
 from coordinator.settings import Settings
@@ -65,6 +68,7 @@ from coordinator.store.migrations import is_current
 from coordinator.store.postgres import PostgresStore
 from coordinator.store.reads import SagaReads
 from coordinator.store.replicas import Replicas
+from coordinator.store.tailing import LogTail
 
 log = structlog.get_logger()
 
@@ -100,8 +104,10 @@ class Coordinator:
         self._api_store = PostgresStore(url) if role == "all" else self._store
         self._reads = SagaReads(url, settings.database.pool_max)
         self._security = security(settings)
+        self._tracing = start_tracing(settings.tracing, settings.instance)
         self._clock = SystemClock()
         self._chance = SystemChance()
+        self._tail = Tail(LogTail(url), self._clock, settings.streams, written)
         self._stopping = asyncio.Event()
         self._answered = asyncio.Event()
         self._engine: Engine | None = None
@@ -114,6 +120,7 @@ class Coordinator:
     def stop(self) -> None:
         """Ask the coordinator to end in order; `run` returns when it has."""
         self._stopping.set()
+        self._tail.stop()
         if self._engine is not None:
             self._engine.stop()
 
@@ -172,6 +179,8 @@ class Coordinator:
             await bus.stop()
             if beside is not None:
                 await self._leave(versions, beside)
+            if self._tracing is not None:
+                await self._tracing.stop()
             await self._reads.stop()
             await self._api_store.stop()
             await self._store.stop()
@@ -190,7 +199,13 @@ class Coordinator:
         """Answer the REST API until the end."""
         settings = self._settings
         lifecycle = self._lifecycle(bus, topology)
-        observer = Observer(self._metrics, self._clock, lifecycle, log_transitions=settings.log.transitions)
+        observer = Observer(
+            self._metrics,
+            self._clock,
+            lifecycle,
+            log_transitions=settings.log.transitions,
+            tracing=self._tracing,
+        )
         service = SagaService(
             self._api_store,
             self._reads,
@@ -222,6 +237,9 @@ class Coordinator:
                 refusals=LogRefusals(),
                 keys=Keys(kept),
                 ring=ring,
+                tail=self._tail,
+                streams=settings.streams,
+                tracing=self._tracing,
             )
         )
         # What a request in hand commits while we stop is published and acknowledged, too.
@@ -252,6 +270,7 @@ class Coordinator:
             flow=self._flow,
             log_transitions=settings.log.transitions,
             recovery=recovery(settings),
+            tracing=self._tracing,
         )
         engine = self._engine = Engine(self._store, bus, inbox, self._clock, self._chance, parts)
         self._checks.append(("partitions", lambda: _owns(engine)))
@@ -320,7 +339,10 @@ class Coordinator:
             for source in self._choreographies.sources
         ]
         store, metrics, clock = self._store, self._metrics, self._clock
-        recorder = Recorder(store, self._choreographies, metrics, clock, now, self._chance, cluster)
+        recorder = Recorder(
+            *(store, self._choreographies, metrics, clock, now, self._chance, cluster),
+            log_transitions=self._settings.log.transitions,
+        )
         return ChoreographyObserver(store, bus, topics, self._choreographies, recorder, metrics, clock)
 
     def _letters(self, bus: Publisher, topology: Topology, cluster: str) -> LetterService:

@@ -168,6 +168,19 @@ class MetricsSettings(BaseModel):
         return value
 
 
+class StreamSettings(BaseModel):
+    """Streams of what happens, for clients that listen."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    clients_max: Annotated[int, Field(ge=0, le=10_000)] = 500
+    clients_per_actor_max: Annotated[int, Field(ge=0, le=10_000)] = 100
+    heartbeat_seconds: Annotated[float, Field(ge=0.1, le=300)] = 15.0
+    poll_seconds: Annotated[float, Field(ge=0.05, le=10)] = 0.3
+    look_back_seconds: Annotated[float, Field(ge=0, le=24 * 3600)] = 900.0
+    life_seconds: Annotated[float, Field(ge=1, le=24 * 3600)] = 900.0
+
+
 class EventsSettings(BaseModel):
     """Lifecycle events on saga.events."""
 
@@ -199,6 +212,16 @@ class FlowSettings(BaseModel):
     ramp_per_second: Annotated[float, Field(ge=1, le=100_000)] = 50.0
 
 
+class TracingSettings(BaseModel):
+    """Where spans go; nowhere by default."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    endpoint: Annotated[str | None, Field(pattern=r"^https?://[^\s@]+$")] = None
+    sample_ratio: Annotated[float, Field(ge=0, le=1)] = 1.0
+    service_name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,100}$")] = "saga-coordinator"
+
+
 class LogSettings(BaseModel):
     """What the process writes to standard error."""
 
@@ -225,10 +248,12 @@ class Settings(BaseSettings):
     api: ApiSettings = ApiSettings()
     oidc: OidcSettings = OidcSettings()
     metrics: MetricsSettings = MetricsSettings()
+    streams: StreamSettings = StreamSettings()
     events: EventsSettings = EventsSettings()
     recovery: RecoverySettings = RecoverySettings()
     flow: FlowSettings = FlowSettings()
     log: LogSettings = LogSettings()
+    tracing: TracingSettings = TracingSettings()
 
 
 def read_settings() -> Settings:

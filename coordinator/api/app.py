@@ -32,16 +32,19 @@ from coordinator.api.problems import RequestRefused, respond, starting
 from coordinator.api.replays import add_replay_route
 from coordinator.api.routes import Routes
 from coordinator.api.sagas import add_saga_routes
+from coordinator.api.streams import StreamLimits, add_stream_routes
 from coordinator.choreography.choreographies import Choreographies
 from coordinator.choreography.replaying import Replays
 from coordinator.engine.registry import Registry
 from coordinator.errors import SagaError
+from coordinator.observability.tracing import Tracing
 from coordinator.services.incidents import IncidentService
 from coordinator.services.keyring import KeyRing
 from coordinator.services.keys import Keys
 from coordinator.services.letters import LetterService
 from coordinator.services.participants import ParticipantService
 from coordinator.services.sagas import SagaService
+from coordinator.services.tail import Tail
 from coordinator.store.reads import SagaReads
 
 _DESCRIPTION = "Starts sagas, shows them, and lets suspended ones go on. Every error is application/problem+json."
@@ -67,11 +70,14 @@ class ApiParts(msgspec.Struct, frozen=True):
     refusals: Refusals
     keys: Keys
     ring: KeyRing
+    tail: Tail
+    streams: StreamLimits
+    tracing: Tracing | None = None
 
 
 def create_app(parts: ApiParts) -> FastAPI:
     """Build the app of a process that serves clients."""
-    app = create_health_app(parts.metrics, parts.checks, parts.authenticator.mode)
+    app = create_health_app(parts.metrics, parts.checks, parts.authenticator.mode, parts.tracing)
     app.state.door = Door(parts.authenticator, parts.refusals, time.monotonic)
     app.state.routes = routes = Routes(app, app.state.door)
     add_definition_routes(routes, parts.reads, parts.registry, parts.choreographies)
@@ -82,6 +88,7 @@ def create_app(parts: ApiParts) -> FastAPI:
     known = Known(parts.registry, parts.choreographies)
     add_incident_routes(routes, parts.incidents, parts.reads, known, parts.limits)
     add_letter_routes(routes, parts.letters, parts.reads, known, parts.limits)
+    add_stream_routes(routes, parts.tail, parts.reads, parts.streams)
     routes.get("/v1/openapi.json", catalogue.OPENAPI, Permission.LOOK, _openapi(routes))
     return app
 
@@ -99,7 +106,9 @@ def create_waiting_app(
     return app
 
 
-def create_health_app(metrics: CollectorRegistry, checks: Sequence[Check], mode: Mode | None = None) -> FastAPI:
+def create_health_app(
+    metrics: CollectorRegistry, checks: Sequence[Check], mode: Mode | None = None, tracing: Tracing | None = None
+) -> FastAPI:
     """Build the app of a process that only tells how it is, and whom it serves: /livez, /readyz."""
     app = FastAPI(
         title="Saga coordinator",
@@ -109,9 +118,10 @@ def create_health_app(metrics: CollectorRegistry, checks: Sequence[Check], mode:
         redoc_url=None,
         openapi_url=None,
         redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # ours tell of sagas, too
     )
     said = [(b"x-saga-authentication", mode.encode())] if mode is Mode.INSECURE else []
-    app.add_middleware(Guard, registry=metrics, said=said)
+    app.add_middleware(Guard, registry=metrics, said=said, tracing=tracing)
     app.add_exception_handler(SagaError, _on_saga_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
     probe = ReadinessProbe(checks, authentication=mode)

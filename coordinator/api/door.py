@@ -62,14 +62,17 @@ class Door:
     async def enter(self, request: Request, path: str, needs: Permission, endpoint: Endpoint) -> Response:
         """Serve a request for a route; raises what refuses it."""
         try:
-            principal = await self._authenticator.authenticate(request.scope)
-            request.scope["state"]["principal"] = principal
-            demand(request, needs)
+            await self.identify(request, needs)
             return await endpoint(request)
         except CallerError as refusal:
             if refusal.status_code in _ALWAYS or (needs in ACTS and _is_refused_act(request, refusal)):
                 await self._tell(request, path, refusal)
             raise
+
+    async def identify(self, request: Request, needs: Permission) -> None:
+        """Find out who asks, and whether they may; raises what refuses them."""
+        request.scope["state"]["principal"] = await self._authenticator.authenticate(request.scope)
+        demand(request, needs)
 
     async def turn_away(self, request: Request) -> None:
         """Refuse strangers who ask for what is not there, as if it were; raises what refuses them."""

@@ -25,6 +25,7 @@ REQUEST_TIMEOUT_S = 20.0  # for a request's head, and for the rest of a body tha
 GRACE_S = 5
 SWEEP_S = 1.0
 BACKLOG = 1024
+CUT = "cut"  # under this name a request's state has a function that ends its connection
 
 
 class ListenSettings(Protocol):
@@ -142,6 +143,9 @@ class _Protocol(H11Protocol):
 
     _since = 0.0
 
+    def __init__(self, *, app_state: dict[str, Any], **parts: Any) -> None:
+        super().__init__(app_state={**app_state, CUT: self.cut}, **parts)
+
     def connection_made(self, transport: Any) -> None:
         self._since = self.loop.time()
         super().connection_made(transport)
@@ -149,6 +153,10 @@ class _Protocol(H11Protocol):
     def on_response_complete(self) -> None:
         self._since = self.loop.time()
         super().on_response_complete()
+
+    def cut(self) -> None:
+        """End the connection at once, with what the client has not taken yet."""
+        self.transport.abort()
 
     def sweep(self) -> None:
         """Let go of a client that has kept us waiting for a request, or for the end of one that is answered."""

@@ -16,6 +16,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from coordinator.api.problems import MEDIA_TYPE, body_of, internal
 from coordinator.observability.collectors import BatchHistogram
 from coordinator.observability.metrics import Declared
+from coordinator.observability.traceparent import is_sampled, trace_id
+from coordinator.observability.tracing import Span, SpanKind, Tracing
+from coordinator.wire.cloudevents import traceparent_of
 
 log = structlog.get_logger()
 
@@ -33,9 +36,16 @@ MEASURED = Declared(
 class Guard:
     """The outermost layer of ours; plain ASGI, so that it costs microseconds."""
 
-    def __init__(self, app: ASGIApp, registry: CollectorRegistry, said: Sequence[tuple[bytes, bytes]] = ()) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        registry: CollectorRegistry,
+        said: Sequence[tuple[bytes, bytes]] = (),
+        tracing: Tracing | None = None,
+    ) -> None:
         self._app = app
         self._headers = [*_SAFETY, *said]
+        self._tracing = tracing
         self._seconds = _histogram(registry)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -46,6 +56,8 @@ class Guard:
         began = time.perf_counter()
         request_id = _request_id(scope)
         scope.setdefault("state", {})["request_id"] = request_id
+        structlog.contextvars.bind_contextvars(request_id=request_id)  # the server gives each request a task
+        span = None if self._tracing is None else _begin_span(self._tracing, scope)
         status = 0
 
         async def send_marked(message: Message) -> None:
@@ -60,12 +72,14 @@ class Guard:
         except ClientDisconnect:
             return
         except Exception:
-            log.exception("request_failed", request_id=request_id, method=scope["method"], route=_route(scope))
+            log.exception("request_failed", method=scope["method"], route=_route(scope))
             if status:
                 raise  # half an answer is out: the connection must be cut
             await _answer_internal(request_id, send_marked)
         finally:
-            if status:
+            if span is not None and self._tracing is not None:
+                self._tracing.finish([_end_span(span, scope, status)])
+            if status and not scope["state"].get("streaming"):  # a stream lasts until somebody has enough of it
                 method = scope["method"] if scope["method"] in METHODS else "other"
                 took_ms = 1000 * (time.perf_counter() - began)
                 self._seconds.observe((_route(scope), method, str(status)), (took_ms,))
@@ -81,6 +95,32 @@ def request_id_of(scope: Scope) -> str:
 def _histogram(registry: CollectorRegistry) -> BatchHistogram:
     """The one histogram of a process: the app that waits and the app that serves share it."""
     return BatchHistogram(MEASURED.name, MEASURED.meaning, MEASURED.labels, _SECONDS, registry)
+
+
+def _begin_span(tracing: Tracing, scope: Scope) -> Span | None:
+    """Give a request of the API its place in a trace; None when that is not recorded."""
+    if not scope["path"].startswith("/v1/"):
+        return None
+    given = [value for name, value in scope["headers"] if name == b"traceparent"]
+    parent = traceparent_of({"traceparent": given[0]}) if len(given) == 1 else None
+    context = scope["state"]["traceparent"] = tracing.context(parent)
+    if not is_sampled(context):
+        return None
+    structlog.contextvars.bind_contextvars(trace_id=trace_id(context))
+    return Span("", SpanKind.SERVER, context, parent, time.time_ns(), {})
+
+
+def _end_span(span: Span, scope: Scope, status: int) -> Span:
+    method = scope["method"] if scope["method"] in METHODS else "_OTHER"
+    span.name = f"{method} {_route(scope)}"
+    span.attributes = {
+        "http.request.method": method,
+        "http.route": _route(scope),
+        "http.response.status_code": status,
+        "saga.request_id": request_id_of(scope),
+    }
+    span.error = str(status) if status >= 500 or not status else None
+    return span
 
 
 def _request_id(scope: Scope) -> str:

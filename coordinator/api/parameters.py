@@ -171,7 +171,10 @@ def check_idempotency_key(request: Request) -> None:
 
 
 def traceparent(request: Request) -> str | None:
-    """The W3C trace context; one that makes no sense is left out, as the standard wants."""
+    """The W3C trace context: ours of this request, else what was given, unless it makes no sense."""
+    ours: str | None = request.scope["state"].get("traceparent")
+    if ours is not None:
+        return ours
     values = request.headers.getlist("traceparent")
     return values[0] if len(values) == 1 and _TRACEPARENT.fullmatch(values[0]) else None
 

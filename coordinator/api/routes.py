@@ -41,6 +41,10 @@ class Routes:
         """Add a route that takes something away."""
         self._add("DELETE", path, document, needs, endpoint)
 
+    async def ask_again(self, request: Request, needs: Permission) -> None:
+        """Check again whether a client that is still being answered may have the answer; raises as at first."""
+        await self._door.identify(request, needs)
+
     def _add(self, method: str, path: str, document: Document, needs: Permission, endpoint: Endpoint) -> None:
         async def guarded(request: Request) -> Response:
             return await self._door.enter(request, path, needs, endpoint)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import structlog
 
 from coordinator.choreography.choreographies import Choreographies
-from coordinator.choreography.draft import Draft, Tracked, track
+from coordinator.choreography.draft import Draft, Tracked, Transitioned, track
 from coordinator.choreography.reading import Arrival, EventArrival, unreadable
 from coordinator.engine.clock import DatabaseClock, new_saga_id
 from coordinator.engine.counting import is_counted
@@ -50,8 +50,11 @@ class Recorder:
         now: DatabaseClock,
         chance: Chance,
         cluster_id: str,
+        *,
+        log_transitions: bool = False,
     ) -> None:
         self.now = now
+        self._log_transitions = log_transitions
         self._store = store
         self._choreographies = choreographies
         self._metrics = metrics
@@ -167,6 +170,8 @@ class Recorder:
         durations: dict[tuple[str, ...], list[int]] = {}
         for transition in draft.transitions:
             name, new, before = transition.tracked.definition.name, transition.change.saga.status, transition.before
+            if self._log_transitions:
+                _log(transition)
             if before is None:
                 started[name] += 1
             elif not is_counted(before.status, new, before.state.facing):
@@ -176,6 +181,22 @@ class Recorder:
                 durations.setdefault((name, new), []).append(now_ms - transition.tracked.created_ms)
         self._metrics.count_verdicts(dict(verdicts))
         self._metrics.count_sagas(dict(started), dict(moved), durations)
+
+
+def _log(transition: Transitioned) -> None:
+    """Write the line of a transition, as the engine does."""
+    tracked, change = transition.tracked, transition.change
+    log.info(
+        "saga_moved",
+        saga_id=tracked.id,
+        definition=tracked.definition.name,
+        step_name=change.type,
+        old_status=None if transition.before is None else transition.before.status,
+        status=change.saga.status,
+        version=change.saga.version,
+        cause=change.event,
+        verdict=change.verdict,
+    )
 
 
 def _given_up(arrival: Arrival, error: Exception) -> Arrival:

@@ -25,8 +25,11 @@ from coordinator.engine.reading import (
 )
 from coordinator.engine.registry import Registry, check_start_at
 from coordinator.engine.topology import Topology
+from coordinator.engine.tracing import reply_span, start_span
 from coordinator.errors import InvalidInput, Unavailable
 from coordinator.kafka.records import Outgoing
+from coordinator.observability.traceparent import is_sampled
+from coordinator.observability.tracing import Tracing
 from coordinator.saga import machine
 from coordinator.saga.definition import RECOVERY, Retry
 from coordinator.saga.effects import Moved, Verdict
@@ -73,12 +76,14 @@ class Decider:
         ownership: Ownership,
         flow: Flow,
         recovery: Retry = RECOVERY,
+        tracing: Tracing | None = None,
     ) -> None:
         self.store = store
         self.cache = cache
         self.registry = registry
         self.topology = topology
-        self.commands = CommandBuilder(topology)
+        self.commands = CommandBuilder(topology, tracing)
+        self.tracing = tracing
         self.clock = clock
         self.now = now
         self.chance = chance
@@ -226,6 +231,9 @@ class _Judge:
                 position = active.definition.index[event.step_name]
                 step, state = active.definition.steps[position], before.steps[position]
                 self.draft.answers.append(Answered(step, state, event, self._now_ms))
+            if self._d.tracing is not None:
+                span = reply_span(self._d.tracing, active, arrival, self._d.topology.replies)
+                self.draft.spans += [] if span is None else [span]
             if self._held:
                 self.draft.taken += self._d.flow.moved(active, decision)
             return decision.verdict, decision.reason.partition(":")[0]
@@ -282,11 +290,19 @@ class _Judge:
             arrival.input,
             self._now_ms,
         )
+        if self._d.tracing is not None:
+            self._trace(self._d.tracing, active, arrival)
         self.draft.begin(active, moved, arrival.input_hash, self._now_ms)
         if self._held:
             self.draft.taken += self._d.flow.moved(active, moved)
         self._taken[key] = (saga_id, arrival.input_hash)
         return Verdict.APPLIED, "started"
+
+    def _trace(self, tracing: Tracing, active: ActiveSaga, arrival: StartArrival) -> None:
+        """Let the saga's trace go through the taking in of the request."""
+        active.traceparent = context = tracing.context(arrival.traceparent)
+        if is_sampled(context):
+            self.draft.spans.append(start_span(context, active, arrival, self._d.topology.replies))
 
     def _refuse_start(self, arrival: StartArrival, winner: str) -> None:
         topology = self._d.topology

@@ -14,7 +14,9 @@ from coordinator.engine.cache import ActiveSaga
 from coordinator.engine.flow import Answered, Taken
 from coordinator.engine.journal import BEGAN, began, entry
 from coordinator.engine.messages import CommandBuilder
+from coordinator.engine.tracing import command_span
 from coordinator.kafka.records import Outgoing
+from coordinator.observability.tracing import Span
 from coordinator.saga.effects import (
     CloseLetter,
     DeadLetterCommand,
@@ -30,7 +32,7 @@ from coordinator.store.batch import Batch, Token
 
 
 class Transitioned(msgspec.Struct, gc=False):
-    """One transition of a draft: what metrics, logs and lifecycle events want to know of it."""
+    """One transition of a draft: what metrics, logs and lifecycle events want to know of it; `before` it the saga."""
 
     active: ActiveSaga
     before: Saga | None
@@ -51,7 +53,7 @@ class Draft:
     """Collects what one statement will write and what will be published after it.
 
     `taken` is the room that it took of participants: whoever throws the draft away gives it back. `answers` are those
-    of participants that it writes.
+    of participants that it writes, `spans` those of traces that are recorded.
     """
 
     def __init__(self, commands: CommandBuilder, *, unless_unsent: bool = False) -> None:
@@ -62,6 +64,7 @@ class Draft:
         self.transitions: list[Transitioned] = []
         self.taken: list[Taken] = []
         self.answers: list[Answered] = []
+        self.spans: list[Span] = []
         self._begun: dict[str, Written] = {}
         self._moved: dict[str, Written] = {}
 
@@ -144,16 +147,23 @@ class Draft:
 
     def _issue(self, active: ActiveSaga, saga: Saga, effect: IssueCommand, token: Token, now_ms: int) -> None:
         command = self._commands.build(active, saga, effect, now_ms)
+        context = active.traceparent
+        if self._commands.tracing is not None:
+            name = active.definition.steps[effect.step].name
+            span = command_span(active, command, name, effect.direction)
+            if span is not None:
+                self.spans.append(span)
+                context = span.context
         self.batch.send(
             token,
             active.part,
             command.destination,
             command.partition,
             command.type,
-            active.traceparent,
+            context,
             command.payload,
         )
-        self.records.append(self._commands.record(command, active, token, now_ms))
+        self.records.append(self._commands.record(command, active, token, now_ms, context))
 
     def _close_letter(self, active: ActiveSaga, saga: Saga, effect: CloseLetter) -> None:
         name = active.definition.steps[effect.step].name

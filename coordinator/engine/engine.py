@@ -35,6 +35,7 @@ from coordinator.engine.worker import BatchWorker
 from coordinator.errors import ConfigurationError, Unavailable
 from coordinator.kafka.watchdog import Action, Watchdog
 from coordinator.observability.metrics import Metrics
+from coordinator.observability.tracing import Tracing
 from coordinator.saga.definition import RECOVERY, Retry
 from coordinator.store.batch import Token
 
@@ -64,6 +65,7 @@ class EngineParts:
         flow: Flow,
         log_transitions: bool,
         recovery: Retry = RECOVERY,
+        tracing: Tracing | None = None,
     ) -> None:
         self.owner = owner
         self.cluster_id = cluster_id
@@ -74,6 +76,7 @@ class EngineParts:
         self.flow = flow
         self.log_transitions = log_transitions
         self.recovery = recovery
+        self.tracing = tracing
 
 
 class Engine:
@@ -105,7 +108,7 @@ class Engine:
         )
         self.timers = Timers(store, inbox, clock, self.now, self.cache)
         self._observer = observer = Observer(
-            parts.metrics, clock, parts.lifecycle, log_transitions=parts.log_transitions
+            parts.metrics, clock, parts.lifecycle, log_transitions=parts.log_transitions, tracing=parts.tracing
         )
         self.worker = BatchWorker(
             store,

@@ -7,6 +7,7 @@ waits is joined with those that come after it.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
@@ -43,7 +44,8 @@ class Lane(Generic[C]):
     def _launch(self) -> None:
         if self._waiting and len(self._tasks) < AT_ONCE_MAX:
             groups, self._waiting = self._waiting, []
-            task = asyncio.create_task(self._publish(groups))
+            # Groups of several requests leave together, so in no request's context.
+            task = asyncio.create_task(self._publish(groups), context=contextvars.Context())
             self._tasks.add(task)
             task.add_done_callback(self._finished)
 

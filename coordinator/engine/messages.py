@@ -8,6 +8,7 @@ from coordinator.engine.cache import ActiveSaga
 from coordinator.engine.topology import Topology
 from coordinator.errors import InvariantError
 from coordinator.kafka.records import Outgoing
+from coordinator.observability.tracing import Tracing
 from coordinator.saga.definition import SagaDefinition, Step
 from coordinator.saga.effects import IssueCommand
 from coordinator.saga.model import Direction, Outcome, Saga, command_id
@@ -63,9 +64,10 @@ class Plan:
 
 
 class CommandBuilder:
-    """Writes commands of all definitions for one topology."""
+    """Writes commands of all definitions for one topology; `tracing` is for whoever sends them, None when it is off."""
 
-    def __init__(self, topology: Topology) -> None:
+    def __init__(self, topology: Topology, tracing: Tracing | None = None) -> None:
+        self.tracing = tracing
         self._topology = topology
         self._plans: dict[int, list[Plan | None]] = {}
 
@@ -100,8 +102,10 @@ class CommandBuilder:
         )
         return BuiltCommand(plan.topic, partition, plan.compensation, identity, effect.attempt, value)
 
-    def record(self, command: BuiltCommand, active: ActiveSaga, token: Token, now_ms: int) -> Outgoing:
-        """The Kafka record of a command."""
+    def record(
+        self, command: BuiltCommand, active: ActiveSaga, token: Token, now_ms: int, context: str | None = None
+    ) -> Outgoing:
+        """The Kafka record of a command; `context` is the trace context of its sending, else it is the saga's."""
         headers = command_headers(
             command.type,
             command.command_id,
@@ -110,7 +114,7 @@ class CommandBuilder:
             now_ms,
             self._topology.replies,
             active.part,
-            active.traceparent,
+            context or active.traceparent,
         )
         return Outgoing(command.destination, command.partition, active.key, command.payload, headers, token)
 

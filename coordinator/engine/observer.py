@@ -1,6 +1,8 @@
-"""What the engine tells the outside of its work: metrics per batch, a log line and a lifecycle event per transition."""
+"""What the engine tells of its work: metrics per batch, a log line, an event and spans per transition."""
 
 from __future__ import annotations
+
+import time
 
 import structlog
 
@@ -9,7 +11,9 @@ from coordinator.engine.doubts import Doubts, LogReader
 from coordinator.engine.draft import Draft, Transitioned
 from coordinator.engine.lifecycle import Lifecycle
 from coordinator.engine.ports import Clock
+from coordinator.engine.tracing import batch_span
 from coordinator.observability.metrics import Metrics
+from coordinator.observability.tracing import Span, Tracing
 from coordinator.store.postgres import Committed
 
 log = structlog.get_logger()
@@ -18,7 +22,17 @@ log = structlog.get_logger()
 class Observer:
     """Counts what was committed; `log_transitions` adds one structured line per transition."""
 
-    def __init__(self, metrics: Metrics, clock: Clock, lifecycle: Lifecycle | None, *, log_transitions: bool) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        clock: Clock,
+        lifecycle: Lifecycle | None,
+        *,
+        log_transitions: bool,
+        tracing: Tracing | None = None,
+    ) -> None:
+        self.tracing = tracing
+        self._statement_s = 0.0
         self._metrics = metrics
         self._clock = clock
         self._lifecycle = lifecycle
@@ -38,7 +52,8 @@ class Observer:
 
     def statement_ended(self, began: float) -> None:
         """Stop it."""
-        self._metrics.statement_seconds.observe(self._clock.monotonic() - began)
+        self._statement_s = self._clock.monotonic() - began
+        self._metrics.statement_seconds.observe(self._statement_s)
 
     def odd(self, oddities: dict[str, int]) -> None:
         """Count what was odd about records that were taken all the same."""
@@ -50,26 +65,21 @@ class Observer:
         transitions: list[Transitioned],
         verdicts: dict[tuple[str, str], int],
         committed: Committed,
+        spans: list[Span],
     ) -> None:
-        """A batch is durable: count it, publish its events, log it."""
+        """A batch is durable: count it, publish its events, log it, and hand over its spans."""
         self._committed_ms = committed.at_ms
         self._count(transitions, committed.now_ms)
         self._metrics.last_batch.set(committed.at_ms / 1000)
         self._metrics.count_verdicts(verdicts)
         if self._lifecycle is not None:
             self._lifecycle.publish(transitions, committed.at_ms)
+        if spans and self.tracing is not None:
+            began_ns = time.time_ns() - int(self._statement_s * 1e9)
+            self.tracing.finish([*spans, batch_span(self.tracing, spans, began_ns, len(transitions))])
         if self._log_transitions:
             for transition in transitions:
-                log.info(
-                    "saga_moved",
-                    saga_id=transition.saga.id,
-                    definition=transition.saga.definition,
-                    step_name=transition.step_name,
-                    old_status=None if transition.before is None else transition.before.status,
-                    status=transition.saga.status,
-                    version=transition.saga.version,
-                    cause=transition.event,
-                )
+                _log(transition)
 
     def unheard(self, draft: Draft, now_ms: int) -> None:
         """It is not known whether a draft was committed: it is counted when the log says so."""
@@ -85,3 +95,29 @@ class Observer:
         self._counting.count(transitions, now_ms)
         if transitions:
             self._metrics.batch_size.observe(len(transitions))
+
+
+def _log(transition: Transitioned) -> None:
+    """Write the line of a transition; a request that caused it adds its id by itself."""
+    saga, active = transition.saga, transition.active
+    more: dict[str, str] = {}
+    position = None if transition.step_name is None else active.definition.index.get(transition.step_name)
+    if position is not None:
+        after = saga.steps[position]
+        more = {"step_outcome": after.outcome, "step_undo": after.undo}
+        if transition.before is not None:
+            before = transition.before.steps[position]
+            more |= {"old_step_outcome": before.outcome, "old_step_undo": before.undo}
+    if active.traceparent is not None:
+        more["trace_id"] = active.traceparent[3:35]
+    log.info(
+        "saga_moved",
+        saga_id=saga.id,
+        definition=saga.definition,
+        step_name=transition.step_name,
+        old_status=None if transition.before is None else transition.before.status,
+        status=saga.status,
+        version=saga.version,
+        cause=transition.event,
+        **more,
+    )

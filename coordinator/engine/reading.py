@@ -37,6 +37,7 @@ class ReplyArrival(msgspec.Struct, frozen=True, gc=False):
     source: str
     body: bytes | None
     record: Record
+    traceparent: str | None = None
 
     @property
     def next_offset(self) -> int:
@@ -128,7 +129,16 @@ def _read_record(part: int, record: Record, registry: Registry, oddities: dict[s
     if inbound.body_json is not None and len(inbound.body_json) > RESULT_BYTES_MAX:
         detail = f"result: {len(inbound.body_json)} bytes as JSON; the limit is {RESULT_BYTES_MAX}"
         return BadArrival(part, record.offset, record.offset + 1, "too_large", detail, record)
-    return ReplyArrival(part, record.offset, reply.saga_id, reply, inbound.source, inbound.body_json, record)
+    return ReplyArrival(
+        part,
+        record.offset,
+        reply.saga_id,
+        reply,
+        inbound.source,
+        inbound.body_json,
+        record,
+        inbound.traceparent,
+    )
 
 
 def _read_start(

@@ -89,7 +89,9 @@ class BatchWorker:
         self._held: list[ActiveSaga] = []
         ownership.quiesce = self.land
         self._flow = flow
-        self._decider = Decider(store, cache, registry, topology, clock, now, chance, ownership, flow, recovery)
+        self._decider = Decider(
+            *(store, cache, registry, topology, clock, now, chance, ownership, flow, recovery), observer.tracing
+        )
         partitions = topology.counts[topology.replies]
         self._queues = Queues(store, flow, cache, registry, clock, now, chance, partitions)
 
@@ -261,7 +263,7 @@ class BatchWorker:
                 self._timers.arm(written.active, written.waking_ms)
         if draft.answers:
             self._flow.answered(draft.answers)
-        self._observer.committed(draft.transitions, decided.verdicts, committed)
+        self._observer.committed(draft.transitions, decided.verdicts, committed, draft.spans)
 
     # ------------------------------------------------------------ timers
 

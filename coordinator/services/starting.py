@@ -10,6 +10,7 @@ our id says that it was our statement that committed.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -122,7 +123,7 @@ class Starter:
         self._publishing = publishing
         self._registry = registry
         self._topology = topology
-        self._commands = CommandBuilder(topology)
+        self._commands = CommandBuilder(topology, observer.tracing)
         self._clock = clock
         self._now = now
         self._chance = chance
@@ -140,7 +141,8 @@ class Starter:
         self._waiting.append(group)
         self._waiting_sagas += len(wanted)
         if self._worker is None:
-            self._worker = asyncio.create_task(self._work())
+            # For all who wait, so in no request's context: it would lend its id to the others' lines of the log.
+            self._worker = asyncio.create_task(self._work(), context=contextvars.Context())
         try:
             async with asyncio.timeout(ANSWER_S):
                 return await group.done
@@ -316,7 +318,7 @@ class Starter:
             self._now.observe(committed.now_ms)
         now_ms = self._now.now_ms()
         self._publishing.committed(draft, now_ms)
-        self._observer.committed(draft.transitions, {}, committed or Committed(now_ms, now_ms))
+        self._observer.committed(draft.transitions, {}, committed or Committed(now_ms, now_ms), draft.spans)
         for item in items:
             if item.plan is not None:
                 item.outcome = Begun(item.plan.active, 0 if committed is None else committed.at_ms)

@@ -124,7 +124,7 @@ class Verbs:
         self._reads = reads
         self._publishing = publishing
         self._registry = registry
-        self._commands = CommandBuilder(topology)
+        self._commands = CommandBuilder(topology, observer.tracing)
         self._now = now
         self._chance = chance
         self._observer = observer
@@ -244,7 +244,7 @@ class Verbs:
             raise
         self._now.observe(committed.now_ms)
         self._publishing.committed(draft, self._now.now_ms())
-        self._observer.committed(draft.transitions, {}, committed)
+        self._observer.committed(draft.transitions, {}, committed, draft.spans)
 
     # ------------------------------------------------------------ preview
 

@@ -26,15 +26,20 @@ class Outgoing(msgspec.Struct, kw_only=True, gc=False):
     delay: float = 0.0
 
 
-def address(participant: str, inbound: InboundCommand, reply: Reply, now_ms: int) -> Outgoing:
-    """Put a reply where its command wants it: topic and partition of the command's headers, key the saga id."""
+def address(
+    participant: str, inbound: InboundCommand, reply: Reply, now_ms: int, context: str | None = None
+) -> Outgoing:
+    """Put a reply where its command wants it: topic and partition of the command's headers, key the saga id.
+
+    `context` is the trace context of the work; without one the reply carries its command's.
+    """
     remembered = is_remembered(reply)
     ce_id = reply_id(reply.command_id) if remembered else attempt_id(reply.command_id, reply.attempt)
     return Outgoing(
         topic=inbound.reply_topic,
         partition=inbound.reply_partition,
         key=reply.saga_id.encode(),
-        headers=reply_headers(reply.ce_type, ce_id, participant, reply.saga_id, now_ms, inbound.traceparent),
+        headers=reply_headers(reply.ce_type, ce_id, participant, reply.saga_id, now_ms, context or inbound.traceparent),
         value=encode(reply),
     )
 

@@ -36,6 +36,7 @@ from participants.kit.publisher import Publisher
 from participants.kit.reactions import PostponedRecord, events_topic, read_event
 from participants.kit.settings import Settings, SettingsWrong, read_settings
 from participants.kit.statements import statement
+from participants.kit.traces import Traces
 from participants.kit.work import Batch, Worker
 
 log = structlog.get_logger()
@@ -64,7 +65,8 @@ class Runner:
         self._cold = Database(settings.database.url, participant.name)
         self._publisher = Publisher(settings.kafka, f"{settings.topic_prefix}{participant.name}")
         self._outbox = Outbox(self._publisher, self._cold, settings.participant.publications_max)
-        self._worker = Worker(participant, self._hot)
+        self._traces = _traces(participant, settings)
+        self._worker = Worker(participant, self._hot, self._traces)
         self._sources = {events_topic(settings.topic_prefix, source): source for source in participant.sources}
         self._events_topic = events_topic(settings.topic_prefix, participant.name)
         self._consumer = Consumer(
@@ -240,7 +242,15 @@ class Runner:
         except (*UNREACHABLE, asyncpg.PostgresError) as error:
             log.warning("acknowledged_replies_stay", error=repr(error))
         await asyncio.gather(self._hot.close(), self._cold.close())
+        if self._traces is not None:
+            await asyncio.to_thread(self._traces.stop)
         log.info("stopped", **self.counts)
+
+
+def _traces(participant: Participant, settings: Settings) -> Traces | None:
+    endpoint = settings.participant.tracing_endpoint
+    topic = f"{settings.topic_prefix}{participant.name}.commands"
+    return None if endpoint is None else Traces(endpoint, participant.name, topic)
 
 
 async def repeat(once: Callable[[], Awaitable[None]], seconds: float) -> None:

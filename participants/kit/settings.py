@@ -39,6 +39,7 @@ class ParticipantSettings(BaseModel, frozen=True):
     publications_max: int = Field(default=8, ge=1, le=64)
     fetch_max_wait_ms: int = Field(default=100, ge=1, le=500)
     session_timeout_ms: int = Field(default=10_000, ge=1_000)
+    tracing_endpoint: str | None = Field(default=None, pattern=r"^https?://[^\s@]+$")
 
 
 class Settings(BaseSettings):

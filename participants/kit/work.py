@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -33,6 +34,7 @@ from participants.kit.participant import Connection, Handler, Participant
 from participants.kit.reactions import InboundEvent, PostponedRecord, emit, may_pass
 from participants.kit.replies import Outgoing, address
 from participants.kit.running import NeedsCare, internal, run_carefully, run_swiftly
+from participants.kit.traces import Traces
 
 log = structlog.get_logger()
 
@@ -61,11 +63,12 @@ class Batch:
 
 @dataclass(slots=True)
 class Case:
-    """One command on its way to a reply; the cases of one action share its memory."""
+    """One command on its way to a reply; the cases of one action share its memory. `context` is for traces only."""
 
     inbound: InboundCommand
     memory: Memory
     reply: Reply | None = None
+    context: str | None = None
 
 
 @dataclass(slots=True)
@@ -80,7 +83,8 @@ class Mood:
 class Worker:
     """Does batches, one after the other; `work` comes back only when the batch is committed."""
 
-    def __init__(self, participant: Participant, database: Database) -> None:
+    def __init__(self, participant: Participant, database: Database, traces: Traces | None = None) -> None:
+        self._traces = traces
         self._participant = participant
         self._database = database
         self._careful_batches = 0
@@ -89,6 +93,7 @@ class Worker:
         """Commit the batch, whatever it takes, and leave its replies in `batch.outgoing`."""
         mood = Mood(careful=self._careful_batches > 0)
         self._careful_batches = max(0, self._careful_batches - 1)
+        began_ns = 0 if self._traces is None else time.time_ns()
         while True:
             try:
                 async with self._database.connection() as connection, connection.transaction():
@@ -112,6 +117,8 @@ class Worker:
                 await self._make_safer(batch, mood, error)
             else:
                 _log_what_is_unusual(cases)
+                if self._traces is not None:
+                    _trace(self._traces, cases, began_ns)
                 return
 
     def _take_care(self, mood: Mood) -> None:
@@ -217,7 +224,15 @@ class Worker:
             return None
         if isinstance(case.inbound, InboundEvent):
             return emit(case.inbound, case.reply, now_ms)
-        return address(self._participant.name, case.inbound, case.reply, now_ms)
+        if self._traces is not None:
+            case.context = self._traces.context(case.inbound)
+        return address(self._participant.name, case.inbound, case.reply, now_ms, case.context)
+
+
+def _trace(traces: Traces, cases: Iterable[Case], began_ns: int) -> None:
+    for case in cases:
+        if case.context is not None:
+            traces.finish(case.inbound, case.context, case.reply, began_ns)
 
 
 async def _postpone(connection: Connection, batch: Batch, cases: Iterable[Case]) -> None:

@@ -24,6 +24,7 @@ TAGS = {
     "definitions": "What can be started.",
     "participants": "Who does the steps.",
     "keys": "Who may do what.",
+    "streams": "Hear what happens to sagas when it happens.",
 }
 
 SAGA_ID = in_path("saga_id", {"type": "string", "format": "uuid"})

@@ -181,6 +181,8 @@ def test_the_openapi_document_describes_every_route_and_refers_to_nothing_missin
         ("post", "/v1/sagas/bulk"),
         ("get", "/v1/sagas/{saga_id}"),
         ("get", "/v1/sagas/{saga_id}/log"),
+        ("get", "/v1/sagas/{saga_id}/events"),
+        ("get", "/v1/events"),
         ("post", "/v1/sagas/{saga_id}/retry"),
     }
     names = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}

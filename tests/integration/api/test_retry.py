@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -32,6 +33,19 @@ def test_a_suspended_saga_goes_on(api: Api) -> None:
     audits = api.fetch("SELECT * FROM audit_log WHERE saga_id = $1", saga["id"])
     assert [(row["action"], row["reason"], row["version_before"], row["version_after"]) for row in audits] == [
         ("retry", "the warehouse is back", 2, 3)
+    ]
+
+
+def test_the_line_of_an_act_names_its_request(api: Api) -> None:
+    """The log tells of the transition with the id of the request that caused it, and of no other's."""
+    saga = _suspended(api, "named")
+    act = {"reason": "r", "expected_version": 2}
+    assert api.post(f"{SAGAS}/{saga['id']}/retry", act, {"X-Request-ID": "act-7"}).status == 202
+    lines = [json.loads(line) for line in api.child.output().splitlines()]
+    moved = [line for line in lines if line["event"] == "saga_moved" and line["saga_id"] == saga["id"]]
+    assert [(line["cause"], line.get("request_id")) for line in moved] == [
+        ("SagaStarted", None),
+        ("RetryRequested", "act-7"),
     ]
 
 

@@ -7,6 +7,7 @@ import random
 from typing import Any
 
 import msgspec
+from structlog.testing import capture_logs
 
 from coordinator.choreography.choreographies import Choreographies
 from coordinator.choreography.reading import read
@@ -32,6 +33,22 @@ async def test_one_statement_takes_in_a_whole_story(watch: Watch, plain: Any) ->
     row = await saga(plain, key)
     assert (row["status"], row["version"], row["part"], row["wake_at"]) == ("completed", 5, -1, None)
     assert await log_of(plain, key) == list(enumerate(GOOD, 1))
+
+
+async def test_each_transition_has_its_line(watch: Watch, plain: Any) -> None:
+    """Observed sagas are told of as commanded ones are: which saga, what moved it, from which status to which."""
+    key = new_key()
+    with capture_logs() as lines:
+        await watch.take_in(*(event(type_, key) for type_ in GOOD[:2]))
+        await watch.take_in(event(GOOD[1], key))
+    moved = [line for line in lines if line["event"] == "saga_moved"]
+    saga_id = (await saga(plain, key))["id"]
+    assert {str(line["saga_id"]) for line in moved} == {str(saga_id)}
+    assert [(line["version"], line["step_name"], line["old_status"], line["status"]) for line in moved[:2]] == [
+        (1, GOOD[0], None, "started"),
+        (2, GOOD[1], "started", "pending"),
+    ]
+    assert len(moved) == len(await log_of(plain, key))
 
 
 async def test_an_answer_that_was_lost_changes_nothing(watch: Watch, plain: Any) -> None:

@@ -109,7 +109,9 @@ class Watch:
         self.read: Offsets = {}
         self.metrics = Metrics()
         now = DatabaseClock(SystemClock())
-        self.recorder = Recorder(store, choreographies, self.metrics, SystemClock(), now, SystemChance(), "cluster")
+        self.recorder = Recorder(
+            *(store, choreographies, self.metrics, SystemClock(), now, SystemChance(), "cluster"), log_transitions=True
+        )
         self.timers = ObservedTimers(store, self.bus, choreographies, self.recorder, self._ends, self._read)
 
     async def know_the_time(self) -> None:
