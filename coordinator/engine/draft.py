@@ -90,7 +90,9 @@ class Draft:
             waking_ms,
             saga.status,
             dump_state(saga),
+            saga.waits_at,
         )
+        self.batch.tally(active.definition_id, None, saga.status)
         self.batch.log(saga.id, saga.version, active.part, BEGAN, None, saga.status, began(now_ms, saga.starts_ms))
         self._begun[saga.id] = Written(active, saga, waking_ms)
         self._obey(active, saga, moved.effects, now_ms)
@@ -108,12 +110,15 @@ class Draft:
 
     def finish(self) -> Batch:
         """Write one row update per moved saga; call once, when every decision is in."""
-        move = self.batch.move
+        move, tally = self.batch.move, self.batch.tally
         guarded = self._unless_unsent
         for written in self._moved.values():
-            saga = written.saga
+            saga, before = written.saga, written.active.saga
             waking_ms = written.waking_ms = saga.waking_ms
-            move(saga.id, written.active.saga.version, saga.version, saga.status, dump_state(saga), waking_ms, guarded)
+            state = dump_state(saga)
+            move(saga.id, before.version, saga.version, saga.status, state, waking_ms, guarded, saga.waits_at)
+            if saga.status is not before.status:
+                tally(written.active.definition_id, before.status, saga.status)
         return self.batch
 
     def settle(self) -> list[Written]:

@@ -250,6 +250,15 @@ def outcome(definition: ChoreographyDefinition, saga: ObservedSaga, type_: str) 
     return "waiting" if type_ in definition.following[here] and not ended else "skipped"
 
 
+def waits_at(definition: ChoreographyDefinition, saga: ObservedSaga) -> int | None:
+    """The events that are to come next, a bit for each as in Saga.waits_at; None once the saga has ended."""
+    if saga.status in TERMINAL:
+        return None
+    then = definition.by_type[saga.state.position].then
+    bits = sum(1 << place for place, event in enumerate(definition.events) if event.type in then)
+    return bits if bits < 2**63 else bits - 2**64
+
+
 _DECODER = msgspec.json.Decoder(ObservedState)
 
 
