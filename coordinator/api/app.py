@@ -15,10 +15,12 @@ from starlette.responses import Response
 from coordinator.api import openapi
 from coordinator.api.access import Authenticator, Permission
 from coordinator.api.bodies import Limits
+from coordinator.api.cursors import Cursors
 from coordinator.api.definitions import add_definition_routes
 from coordinator.api.documents import catalogue
 from coordinator.api.documents.common import TAGS
 from coordinator.api.health import Check, ReadinessProbe
+from coordinator.api.looking import add_looking_routes
 from coordinator.api.middleware import Guard, request_id_of
 from coordinator.api.parameters import Query
 from coordinator.api.participants import add_participant_routes
@@ -51,6 +53,7 @@ class ApiParts(msgspec.Struct, frozen=True):
     metrics: CollectorRegistry
     checks: Sequence[Check]
     limits: Limits
+    cursors: Cursors
     authenticator: Authenticator
 
 
@@ -59,7 +62,8 @@ def create_app(parts: ApiParts) -> FastAPI:
     app = create_health_app(parts.metrics, parts.checks)
     routes = Routes(app, parts.authenticator)
     add_definition_routes(routes, parts.reads, parts.registry, parts.choreographies)
-    add_saga_routes(routes, parts.service, parts.reads, parts.registry, parts.choreographies, parts.limits)
+    add_looking_routes(routes, parts.reads, parts.registry, parts.choreographies, parts.cursors)
+    add_saga_routes(routes, parts.service, parts.reads, parts.limits)
     add_replay_route(routes, parts.replays, parts.limits)
     add_participant_routes(routes, parts.flow, parts.reads)
     app.state.routes = routes
