@@ -32,7 +32,7 @@ SELECT
         WHEN n % 9999 = 2 THEN 'abandoned'
         ELSE 'completed'
     END AS status,
-    CASE WHEN n % 1000 = 0 THEN 8 ELSE 1 << (n / 10 % 3)::integer END::bigint AS bits
+    CASE WHEN n % 1000 = 0 THEN 'D' ELSE substr('ABC', 1 + (n / 10 % 3)::integer, 1) END AS letters
 FROM generate_series($from::bigint, $to::bigint) AS n
 """
 SAGAS = """
@@ -44,7 +44,7 @@ SELECT
     id, part, definition_id, at, business_key,
     convert_to('{"order_id":"' || business_key || '","note":"' || repeat(md5(business_key), 8) || '"}', 'UTF8'), 4, at,
     CASE WHEN n >= $2 THEN now() + interval '7 days' END, CASE WHEN n >= $2 THEN now() + interval '7 days' END, status,
-    $1, CASE WHEN n >= $2 OR status = 'suspended' THEN bits END, CASE WHEN status = 'suspended' THEN bits END
+    $1, CASE WHEN n >= $2 OR status = 'suspended' THEN letters END, CASE WHEN status = 'suspended' THEN letters END
 FROM past
 """
 KEYS = """

@@ -51,6 +51,8 @@ TARGETS = (
     Target("rss_20000_in_flight_mb", "the same with 20,000 sagas in flight", 350),
     Target("ratio_finished", "throughput beside 1,000,000 finished sagas / none", 0.85, at_least=True),
     Target("ratio_trip_per_command", "time per command, trip / order", 1.15),
+    Target("lists_slowest_ms", "any filter's page, 1,000,000 sagas, p99 ms", 50),
+    Target("lists_sequential_scans", "sequential scans of the sagas by lists", 0),
     Target("rebalances", "rebalances during the runs", 0),
 )
 CONDITIONS = (

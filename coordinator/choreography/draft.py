@@ -98,11 +98,13 @@ class Draft:
                 continue
             waking_ms = None if saga.status in RESTING else saga.state.deadline_ms
             state = dump_observed(saga.state)
-            bits = waits_at(tracked.definition, saga)
+            letters = waits_at(tracked.definition, saga)
             if tracked.written:
-                self.batch.move(tracked.id, tracked.written, saga.version, saga.status, state, waking_ms, False, bits)
+                self.batch.move(
+                    tracked.id, tracked.written, saga.version, saga.status, state, waking_ms, False, letters
+                )
             elif tracked.begun_by is not None:
-                self._start(tracked, tracked.begun_by, saga, state, waking_ms, bits)
+                self._start(tracked, tracked.begun_by, saga, state, waking_ms, letters)
             if saga.status is not tracked.written_status:
                 self.batch.tally(self._choreographies.id_of(tracked.definition), tracked.written_status, saga.status)
         return self.batch
@@ -114,7 +116,7 @@ class Draft:
         saga: ObservedSaga,
         state: bytes,
         waking_ms: int | None,
-        bits: int | None,
+        letters: str | None,
     ) -> None:
         self.batch.start(
             tracked.definition.name,
@@ -129,7 +131,7 @@ class Draft:
             waking_ms,
             saga.status,
             state,
-            bits,
+            letters,
         )
 
 

@@ -15,6 +15,7 @@ from coordinator.engine.flow import Taken
 from coordinator.engine.journal import BEGAN, began, entry
 from coordinator.engine.messages import CommandBuilder
 from coordinator.kafka.records import Outgoing
+from coordinator.saga.definition import SagaDefinition
 from coordinator.saga.effects import (
     CloseLetter,
     DeadLetterCommand,
@@ -91,6 +92,7 @@ class Draft:
             saga.status,
             dump_state(saga),
             saga.waits_at,
+            _first_wake_ms(active.definition, saga, now_ms),
         )
         self.batch.tally(active.definition_id, None, saga.status)
         self.batch.log(saga.id, saga.version, active.part, BEGAN, None, saga.status, began(now_ms, saga.starts_ms))
@@ -179,3 +181,14 @@ class Draft:
             effect.reason,
             command.payload,
         )
+
+
+def _first_wake_ms(definition: SagaDefinition, saga: Saga, now_ms: int) -> int | None:
+    """When the row of a new saga wakes: no later than any step's deadline can be, so that no step moves it forward.
+
+    A saga that is still at its first step then is looked at a little too early, once.
+    """
+    waking_ms = saga.waking_ms
+    if waking_ms is None or saga.status is SagaStatus.SCHEDULED:
+        return waking_ms
+    return min(waking_ms, now_ms + definition.shortest_ms)

@@ -31,7 +31,9 @@ TERMINAL = frozenset({SagaStatus.COMPLETED, SagaStatus.FAILED, SagaStatus.ABANDO
 RESTING = frozenset({*TERMINAL, SagaStatus.SUSPENDED})
 
 _SCHEDULED, _SUSPENDED = SagaStatus.SCHEDULED, SagaStatus.SUSPENDED
-_SIGN = 2**63
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+"""A letter for each step of a saga, by position: what rows, which people filter by step, name them with."""
 
 
 class Outcome(StrEnum):
@@ -168,20 +170,16 @@ class Saga(msgspec.Struct, frozen=True, gc=False):
         return None if self.status in RESTING else self.deadline_ms
 
     @property
-    def waits_at(self) -> int | None:
-        """At which steps the saga waits or, suspended, hangs: a bit for each, the first step's the lowest.
-
-        None once it has ended. The last of 64 steps has the sign's bit, as in Postgres.
-        """
+    def waits_at(self) -> str | None:
+        """At which steps the saga waits or, suspended, hangs: a letter of LETTERS for each; None where at none."""
         if self.status in TERMINAL:
             return None
-        bits, bit = 0, 1
+        letters = ""
         suspended = self.status is _SUSPENDED
-        for step in self.steps:
+        for step, letter in zip(self.steps, LETTERS, strict=False):
             if step.deadline_ms is not None or (suspended and step.hangs(self.facing)):
-                bits |= bit
-            bit += bit
-        return bits if bits < _SIGN else bits - 2 * _SIGN
+                letters += letter
+        return letters or None
 
 
 class SagaState(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):

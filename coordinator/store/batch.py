@@ -68,9 +68,9 @@ class DeadRecord(NamedTuple):
 # How each group's columns travel. n: whole numbers or NULL, w: words (ids, names: no text that needs quoting) or
 # NULL, both as an array literal, because the driver spends five times longer on elements one by one; a: an array.
 _FENCE = "nnwnnnnnnn"
-_MOVE = "wnnwannn"
+_MOVE = "wnnwannw"
 _MOVE_FIRST = 7  # the statement numbers what came later last, in each group of columns
-_START = "wawannwannwan"
+_START = "wawannwannwawn"
 _START_FIRST = 12
 _LOG = "wnnwwwa"
 _OUT = "wnnnwnwwa"
@@ -131,11 +131,11 @@ class Batch:
         state: bytes,
         deadline_ms: int | None,
         unless_unsent: bool,
-        waits_at: int | None = None,
+        waits_at: str | None = None,
     ) -> None:
         """Take a saga from `version` to `next_version`; with `unless_unsent` only if its outbox is empty.
 
-        `waits_at` has a bit for each step at which the saga waits or hangs (saga.model.waits_at).
+        `waits_at` has a letter for each step at which the saga waits or hangs (saga.model.waits_at).
         """
         self.moves.append((saga_id, version, next_version, status, state, deadline_ms, int(unless_unsent), waits_at))
 
@@ -153,9 +153,10 @@ class Batch:
         deadline_ms: int | None,
         status: str,
         state: bytes,
-        waits_at: int | None = None,
+        waits_at: str | None = None,
+        wake_ms: int | None = None,
     ) -> None:
-        """Begin a saga, provided that its business key is free."""
+        """Begin a saga, provided that its business key is free; it is looked at again at `wake_ms`, or its deadline."""
         self.starts.append(
             (
                 definition,
@@ -171,6 +172,7 @@ class Batch:
                 status,
                 state,
                 waits_at,
+                deadline_ms if wake_ms is None else wake_ms,
             )
         )
 
@@ -304,7 +306,7 @@ class Batch:
         arguments += dead[_DEAD_FIRST:]
         arguments += _columns(self.closes, _CLOSE)
         arguments += audits[_AUDIT_FIRST:]
-        arguments += [*moves[_MOVE_FIRST:], *starts[_START_FIRST:]]
+        arguments += [*moves[_MOVE_FIRST:], *starts[_START_FIRST:]]  # three columns
         arguments += _columns(self.labels, _LABEL)
         arguments += _columns([(*pair, sagas) for pair, sagas in self.tallies.items() if sagas], _TALLY)
         return arguments

@@ -17,7 +17,7 @@ ID_TIME_MARGIN_MS = 5_000  # an id's own time and the row's created_at differ by
 FOREVER_MS = 2**47
 LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 IN_PROGRESS_MAX = 5_000  # sagas in progress that one page looks at; they lie together
-CANDIDATES_MAX = 2_000  # sagas of a label or an incident that one page looks at; they lie apart
+CANDIDATES_MAX = 1_000  # sagas of a label or an incident that one page looks at; they lie apart
 
 
 def list_query(chosen: ListFilter, before: str | None, limit: int) -> tuple[str, tuple[Any, ...]]:

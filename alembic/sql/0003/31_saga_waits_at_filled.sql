@@ -1,10 +1,12 @@
 -- What sagas wait for that have begun before the columns were there; observed ones say it with their next transition.
 UPDATE saga AS s
-SET waits_at = open.bits, hangs_at = CASE WHEN s.status = 'suspended' THEN open.bits END
+SET waits_at = open.letters, hangs_at = CASE WHEN s.status = 'suspended' THEN open.letters END
 FROM (
     SELECT
         o.id,
-        coalesce(bit_or(1::bigint << (x.place - 1)::integer) FILTER (
+        string_agg(
+            substr('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_', x.place::integer, 1), '' ORDER BY x.place
+        ) FILTER (
             WHERE x.step ->> 'deadline_ms' IS NOT NULL
                 OR o.status = 'suspended' AND (
                     x.step ->> 'outcome' IN ('issued', 'backing_off')
@@ -12,7 +14,7 @@ FROM (
                     OR x.step ->> 'problem' = 'true'
                     OR o.state ->> 'facing' IS DISTINCT FROM 'backward' AND x.step ->> 'outcome' IN ('unknown', 'failed')
                 )
-        ), 0) AS bits
+        ) AS letters
     FROM (
         SELECT w.id, w.status, convert_from(w.state, 'UTF8')::jsonb AS state
         FROM saga AS w

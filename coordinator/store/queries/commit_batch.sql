@@ -36,7 +36,7 @@ moved AS (
             to_timestamp(m.deadline_ms::double precision / 1000) AS deadline
         FROM unnest(
             $12::text::uuid[], $13::text::integer[], $14::text::integer[], $15::text::text[], $16::bytea[], $17::text::bigint[], $18::text::boolean[],
-            $85::text::bigint[]
+            $85::text::text[]
         ) AS m (id, version, next_version, status, state, deadline_ms, unless_unsent, waits_at)
     ) AS n
     WHERE s.id = n.id AND s.version = n.version
@@ -55,19 +55,21 @@ started AS (
     )
     SELECT
         b.id, b.part, b.definition_id, now(), b.business_key, b.traceparent, b.input, b.version, now(),
-        to_timestamp(b.deadline_ms::double precision / 1000), to_timestamp(b.deadline_ms::double precision / 1000),
+        to_timestamp(b.deadline_ms::double precision / 1000), to_timestamp(b.wake_ms::double precision / 1000),
         b.status, b.state, b.waits_at, CASE WHEN b.status = 'suspended' THEN b.waits_at END
     FROM unnest(
         $21::text::uuid[], $23::text::smallint[], $24::text::smallint[], $20::text[], $25::text::text[], $26::bytea[], $27::text::integer[],
-        $28::text::bigint[], $29::text::text[], $30::bytea[], $86::text::bigint[]
-    ) AS b (id, part, definition_id, business_key, traceparent, input, version, deadline_ms, status, state, waits_at)
+        $28::text::bigint[], $29::text::text[], $30::bytea[], $86::text::text[], $87::text::bigint[]
+    ) AS b (
+        id, part, definition_id, business_key, traceparent, input, version, deadline_ms, status, state, waits_at, wake_ms
+    )
 ),
 labelled AS (
-    INSERT INTO saga_label (name, value, saga_id) SELECT * FROM unnest($87::text[], $88::text[], $89::text::uuid[])
+    INSERT INTO saga_label (name, value, saga_id) SELECT * FROM unnest($88::text[], $89::text[], $90::text::uuid[])
 ),
 tallied AS (
     INSERT INTO saga_tally (definition_id, status, sagas)
-    SELECT * FROM unnest($90::text::smallint[], $91::text::text[], $92::text::bigint[])
+    SELECT * FROM unnest($91::text::smallint[], $92::text::text[], $93::text::bigint[])
 ),
 logged AS (
     INSERT INTO saga_log (saga_id, version, at, part, event, step_name, status, data)

@@ -6,10 +6,12 @@
 -- equalities, thinks a rare status as frequent as any and walks the primary key. In progress, saga_awake is walked from
 -- its end, over $12 sagas at most: a walk that finds too few in them ends the page, and `cut` says where.
 WITH wanted AS MATERIALIZED (
-    SELECT w.id, w.name, steps.bits
+    SELECT w.id, w.name, steps.letters
     FROM saga_definition AS w
     LEFT JOIN LATERAL (
-        SELECT bit_or(1::bigint << (x.place - 1)::integer) AS bits
+        SELECT string_agg(
+            substr('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_', x.place::integer, 1), ''
+        ) AS letters
         FROM convert_from(w.content, 'UTF8') AS content (text)
         CROSS JOIN LATERAL jsonb_array_elements(
             coalesce(content.text::jsonb -> 'steps', content.text::jsonb -> 'events')
@@ -21,7 +23,7 @@ WITH wanted AS MATERIALIZED (
     WHERE ($7::text IS NULL OR w.name = $7)
         AND ($8::integer IS NULL OR w.version = $8)
         AND ($9::text[] IS NULL OR w.name = ANY($9))
-        AND (steps.bits IS NOT NULL OR ($10 IS NULL AND $11 IS NULL))
+        AND (steps.letters IS NOT NULL OR ($10 IS NULL AND $11 IS NULL))
 ),
 resting AS (
     SELECT newest.id
@@ -38,7 +40,7 @@ resting AS (
         ORDER BY i.definition_id DESC, i.resting DESC, i.id DESC
         LIMIT $5
     ) AS newest
-    WHERE w.bits IS NULL
+    WHERE w.letters IS NULL
 ),
 places AS MATERIALIZED (
     SELECT w.id AS definition_id, v.hangs_at
@@ -63,7 +65,7 @@ places AS MATERIALIZED (
         )
         SELECT hangs_at FROM sets
     ) AS v
-    WHERE w.bits IS NOT NULL AND v.hangs_at & w.bits <> 0 AND 'suspended' = ANY($6)
+    WHERE w.letters IS NOT NULL AND v.hangs_at <> translate(v.hangs_at, w.letters, '') AND 'suspended' = ANY($6)
 ),
 hanging AS (
     SELECT newest.id
@@ -92,7 +94,7 @@ walked AS MATERIALIZED (
             SELECT
                 a.id, row_number() OVER () AS number,
                 a.status = ANY($6)
-                    AND (w.bits IS NULL OR coalesce(a.waits_at, 0) & w.bits <> 0)
+                    AND (w.letters IS NULL OR a.waits_at <> translate(a.waits_at, w.letters, ''))
                     AND a.created_at >= to_timestamp($3::bigint::double precision / 1000)
                     AND a.created_at < to_timestamp($4::bigint::double precision / 1000) AS fits
             FROM (

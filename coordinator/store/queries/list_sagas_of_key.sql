@@ -2,10 +2,12 @@
 -- saga_key. $1 to $11 as in list_sagas_by_status, statuses may be null; $13 and $14 are labels, $15 the reason of an open
 -- incident.
 WITH wanted AS MATERIALIZED (
-    SELECT w.id, w.name, steps.bits
+    SELECT w.id, w.name, steps.letters
     FROM saga_definition AS w
     LEFT JOIN LATERAL (
-        SELECT bit_or(1::bigint << (x.place - 1)::integer) AS bits
+        SELECT string_agg(
+            substr('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_', x.place::integer, 1), ''
+        ) AS letters
         FROM convert_from(w.content, 'UTF8') AS content (text)
         CROSS JOIN LATERAL jsonb_array_elements(
             coalesce(content.text::jsonb -> 'steps', content.text::jsonb -> 'events')
@@ -17,7 +19,7 @@ WITH wanted AS MATERIALIZED (
     WHERE ($7::text IS NULL OR w.name = $7)
         AND ($8::integer IS NULL OR w.version = $8)
         AND ($9::text[] IS NULL OR w.name = ANY($9))
-        AND (steps.bits IS NOT NULL OR ($10 IS NULL AND $11 IS NULL))
+        AND (steps.letters IS NOT NULL OR ($10 IS NULL AND $11 IS NULL))
 )
 SELECT
     NULL AS cut,
@@ -34,7 +36,7 @@ WHERE s.id < $1::uuid AND s.id >= $2::uuid
     AND s.created_at >= to_timestamp($3::bigint::double precision / 1000)
     AND s.created_at < to_timestamp($4::bigint::double precision / 1000)
     AND ($6::text[] IS NULL OR s.status = ANY($6))
-    AND (w.bits IS NULL OR coalesce(s.waits_at, 0) & w.bits <> 0)
+    AND (w.letters IS NULL OR s.waits_at <> translate(s.waits_at, w.letters, ''))
     AND cardinality($13::text[]) = (
         SELECT count(*)
         FROM unnest($13::text[], $14::text[]) AS x (name, value)

@@ -4,10 +4,12 @@
 -- as in list_sagas_by_status, statuses may be null.
 -- OFFSET 0 keeps the planner from another order of the joins, which would read more.
 WITH wanted AS MATERIALIZED (
-    SELECT w.id, w.name, steps.bits
+    SELECT w.id, w.name, steps.letters
     FROM saga_definition AS w
     LEFT JOIN LATERAL (
-        SELECT bit_or(1::bigint << (x.place - 1)::integer) AS bits
+        SELECT string_agg(
+            substr('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_', x.place::integer, 1), ''
+        ) AS letters
         FROM convert_from(w.content, 'UTF8') AS content (text)
         CROSS JOIN LATERAL jsonb_array_elements(
             coalesce(content.text::jsonb -> 'steps', content.text::jsonb -> 'events')
@@ -19,7 +21,7 @@ WITH wanted AS MATERIALIZED (
     WHERE ($7::text IS NULL OR w.name = $7)
         AND ($8::integer IS NULL OR w.version = $8)
         AND ($9::text[] IS NULL OR w.name = ANY($9))
-        AND (steps.bits IS NOT NULL OR ($10 IS NULL AND $11 IS NULL))
+        AND (steps.letters IS NOT NULL OR ($10 IS NULL AND $11 IS NULL))
 ),
 rarest AS MATERIALIZED (
     SELECT x.name, x.value
@@ -49,11 +51,11 @@ page AS (
     SELECT s.id
     FROM (SELECT id FROM candidates ORDER BY id DESC) AS c
     CROSS JOIN LATERAL (SELECT one.* FROM saga AS one WHERE one.id = c.id OFFSET 0) AS s
-    CROSS JOIN LATERAL (SELECT one.bits FROM wanted AS one WHERE one.id = s.definition_id OFFSET 0) AS w
+    CROSS JOIN LATERAL (SELECT one.letters FROM wanted AS one WHERE one.id = s.definition_id OFFSET 0) AS w
     WHERE s.created_at >= to_timestamp($3::bigint::double precision / 1000)
         AND s.created_at < to_timestamp($4::bigint::double precision / 1000)
         AND ($6::text[] IS NULL OR s.status = ANY($6))
-        AND (w.bits IS NULL OR coalesce(s.waits_at, 0) & w.bits <> 0)
+        AND (w.letters IS NULL OR s.waits_at <> translate(s.waits_at, w.letters, ''))
         AND cardinality($13::text[]) = (
             SELECT count(*)
             FROM unnest($13::text[], $14::text[]) AS x (name, value)

@@ -35,15 +35,15 @@ INSERT INTO saga (
 )
 SELECT
     y.id, 0, y.definition_id, y.at, 'key-' || y.n, '{}', 1, now(), y.status, y.wake_at, y.wake_at, '{"steps":[]}',
-    CASE WHEN y.wake_at IS NOT NULL OR y.status = 'suspended' THEN y.bits END,
-    CASE WHEN y.status = 'suspended' THEN y.bits END
+    CASE WHEN y.wake_at IS NOT NULL OR y.status = 'suspended' THEN y.letters END,
+    CASE WHEN y.status = 'suspended' THEN y.letters END
 FROM (
     SELECT
         x.n, 1 + x.n % 2 AS definition_id,
         (substr(x.hex, 1, 8) || '-' || substr(x.hex, 9) || '-7000-8000-' || lpad(to_hex(x.n), 12, '0'))::uuid AS id,
         to_timestamp(($1::bigint + x.n * 100)::double precision / 1000) AS at,
         CASE WHEN x.n > $3 THEN now() END AS wake_at,
-        CASE WHEN x.n % 5000 = 0 THEN 2 ELSE 1 END AS bits,
+        CASE WHEN x.n % 5000 = 0 THEN 'B' ELSE 'A' END AS letters,
         CASE
             WHEN x.n > $3 THEN CASE WHEN x.n % 100 = 0 THEN 'compensating' ELSE 'pending' END
             WHEN x.n % 1000 = 0 THEN 'suspended'
@@ -143,7 +143,7 @@ WHERE ($1::text[] IS NULL OR s.status = ANY($1))
     AND ($2::text IS NULL OR d.name = $2) AND ($3::text IS NULL OR s.business_key = $3)
     AND ($4::bigint IS NULL OR s.created_at >= to_timestamp($4 / 1000.0))
     AND ($5::bigint IS NULL OR s.created_at < to_timestamp($5 / 1000.0))
-    AND ($6::bigint IS NULL OR s.waits_at & $6 <> 0)
+    AND ($6::text IS NULL OR s.waits_at LIKE '%' || $6 || '%')
     AND ($7::text[] IS NULL OR NOT EXISTS (
         SELECT FROM unnest($7) AS x WHERE x NOT IN (SELECT l.name FROM saga_label AS l WHERE l.saga_id = s.id)))
     AND ($8::text IS NULL OR s.id IN (SELECT saga_id FROM incident WHERE reason = $8))
@@ -153,11 +153,11 @@ ORDER BY s.id DESC
 
 
 def _wanted(chosen: ListFilter) -> list[Any]:
-    bits = {"first": 1, "one": 1, "second": 2, "two": 2}.get(chosen.step or chosen.participant or "")
+    letter = {"first": "A", "one": "A", "second": "B", "two": "B"}.get(chosen.step or chosen.participant or "")
     labels = [name for name, _ in chosen.labels] or None
     names = None if chosen.definitions is None else sorted(chosen.definitions)
     bounds = (chosen.since_ms, chosen.until_ms)
-    return [chosen.statuses, chosen.definition, chosen.business_key, *bounds, bits, labels, chosen.incident, names]
+    return [chosen.statuses, chosen.definition, chosen.business_key, *bounds, letter, labels, chosen.incident, names]
 
 
 async def _walked(reads: SagaReads, chosen: ListFilter) -> list[str]:

@@ -110,3 +110,17 @@ async def test_a_flood_of_bad_records_fills_no_table(watch: Watch, plain: Any) -
     assert [letter["reason"] for letter in letters] == ["not_json"] * 100 + ["crowd"]
     assert (letters[-1]["first_offset"], letters[-1]["next_offset"]) == (100, 250)
     assert watch.verdicts("quarantined") == 250
+
+
+async def test_an_observed_saga_is_counted_and_found_where_it_waits(watch: Watch, plain: Any) -> None:
+    """What is observed is in the counts, and its row says which events are to come next, until it ends."""
+    key = new_key()
+    for length, waits in ((1, True), (3, True), (len(GOOD), False)):
+        await watch.take_in(*(event(type_, key) for type_ in GOOD[:length]))
+        row = await saga(plain, key)
+        assert (row["waits_at"] is not None) is waits
+        right = await plain.fetchval(
+            "SELECT (SELECT sum(sagas) FROM saga_tally WHERE status = $1) = count(*) FROM saga WHERE status = $1",
+            row["status"],
+        )
+        assert right

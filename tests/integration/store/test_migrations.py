@@ -58,7 +58,7 @@ BROKEN = {
     " VALUES ('ann', 'retry', $1, 'mended')",
     "an_act_is_done_or_refused": "INSERT INTO audit_log (actor, action, saga_id, reason, outcome)"
     " VALUES ('ann', 'retry', $1, 'mended', 'tried')",
-    "only_a_suspended_saga_hangs": "UPDATE saga SET hangs_at = 1 WHERE id = $1",
+    "only_a_suspended_saga_hangs": "UPDATE saga SET hangs_at = 'A' WHERE id = $1",
     "a_label_is_on_a_saga_once": "INSERT INTO saga_label SELECT 'a', 'b', $1 FROM generate_series(1, 2)",
     "a_saga_has_one_value_per_label": "INSERT INTO saga_label SELECT 'a', n::text, $1 FROM generate_series(1, 2) AS n",
     "a_label_has_a_name_and_a_value": "INSERT INTO saga_label VALUES ('a', '', $1)",
@@ -84,17 +84,17 @@ OLD_LETTER = (
     " value_length, headers) VALUES ('record', $1, '', 'c', 't', 0, $2::bigint, $2::bigint + 1, $3, $4, $5)"
 )
 
-# status, state, and the steps (a bit each) at which such a saga waits or hangs
+# status, state, and the steps (a letter each) at which such a saga waits or hangs
 OLD_SAGAS = (
-    ("pending", b'{"steps":[{"outcome":"completed"},{"outcome":"issued","deadline_ms":5},{}]}', 2),
+    ("pending", b'{"steps":[{"outcome":"completed"},{"outcome":"issued","deadline_ms":5},{}]}', "B"),
     (
         "compensating",
         b'{"steps":[{"outcome":"completed","undo":"dead_lettered","deadline_ms":5}],"facing":"backward"}',
-        1,
+        "A",
     ),
-    ("suspended", b'{"steps":[{"outcome":"completed"},{},{"outcome":"unknown"}]}', 4),
-    ("suspended", b'{"steps":[{"undo":"dead_lettered"},{"outcome":"unknown","undo":"none"}],"facing":"backward"}', 1),
-    ("suspended", b'{"steps":[{},{}]}', 0),
+    ("suspended", b'{"steps":[{"outcome":"completed"},{},{"outcome":"unknown"}]}', "C"),
+    ("suspended", b'{"steps":[{"undo":"dead_lettered"},{"outcome":"unknown","undo":"none"}],"facing":"backward"}', "A"),
+    ("suspended", b'{"steps":[{},{}]}', None),
     ("completed", b'{"steps":[{"outcome":"completed"}]}', None),
     ("failed", b'{"steps":[{"outcome":"failed"}],"facing":"backward"}', None),
 )
@@ -248,9 +248,9 @@ async def test_sagas_of_the_second_tables_are_counted_and_found_where_they_wait(
         tallies = await connection.fetch("SELECT status, sum(sagas) AS sagas FROM saga_tally GROUP BY status")
     finally:
         await connection.close()
-    assert [row["waits_at"] for row in rows] == [bits for _, _, bits in OLD_SAGAS]
+    assert [row["waits_at"] for row in rows] == [letters for _, _, letters in OLD_SAGAS]
     assert [row["hangs_at"] for row in rows] == [
-        bits if status == "suspended" else None for status, _, bits in OLD_SAGAS
+        letters if status == "suspended" else None for status, _, letters in OLD_SAGAS
     ]
     wanted = Counter(status for status, _, _ in OLD_SAGAS)
     assert {row["status"]: row["sagas"] for row in tallies} == wanted

@@ -142,6 +142,8 @@ class Workload:
             saga.waking_ms,
             saga.status,
             dump_state(saga),
+            saga.waits_at,
+            self.now_ms + order_fulfillment.shortest_ms,
         )
 
     def _write(self, batch: Batch, one: Made, moved: Moved, event: str) -> None:
