@@ -52,6 +52,8 @@ TARGETS = (
     Target("ratio_finished", "throughput beside 1,000,000 finished sagas / none", 0.85, at_least=True),
     Target("scrape_ms", "/metrics beside 1,000,000 sagas, p99 ms", 20),
     Target("ratio_trip_per_command", "time per command, trip / order", 1.15),
+    Target("lists_p99_ms", "any filter's page, 1,000,000 sagas, p99 ms", 50),
+    Target("lists_sequential_scans", "sequential scans of the sagas by lists", 0),
     Target("rebalances", "rebalances during the runs", 0),
 )
 CONDITIONS = (

@@ -98,7 +98,7 @@ async def warm_up(bench: Bench, site: Site, count: int) -> None:
 
 async def empty_tables(driver: Driver) -> None:
     """Forget all sagas, so that every run finds the same tables; the coordinator has none in progress."""
-    await driver.connection.execute("TRUNCATE saga, saga_key, saga_log")
+    await driver.connection.execute("TRUNCATE saga, saga_key, saga_log, saga_label, saga_tally")
     await driver.connection.execute("CHECKPOINT")
 
 

@@ -11,6 +11,7 @@ import msgspec
 
 from benchmarks import listeners, load, measure
 from benchmarks.finished import insert_finished
+from benchmarks.lists import measure_lists
 from benchmarks.runs import Run, empty_tables, measure_runs, warm_up
 from benchmarks.servers import SAMPLES, Bench, Site, say
 
@@ -38,6 +39,8 @@ class Plan(msgspec.Struct, frozen=True):
     finished: int = 1_000_000
     samples: int = 10_000
     listeners: int = 100
+    listed: int = 1_000_000
+    requests: int = 200  # per filter
 
 
 QUICK = Plan(
@@ -52,6 +55,8 @@ QUICK = Plan(
     in_flight=5_000,
     finished=50_000,
     samples=3_000,
+    listed=100_000,
+    requests=50,
 )
 
 
@@ -306,6 +311,16 @@ def naive(bench: Bench, site: Site, plan: Plan) -> Figures:
     return figures
 
 
+def lists(bench: Bench, site: Site, plan: Plan) -> Figures:
+    """Pages of lists beside many sagas, some in flight and a tenth suspended, for each documented filter."""
+    own = bench.new_site("lists")
+    bench.start_coordinator(own, role="all")
+    figures = measure_lists(bench, own, plan.listed, min(plan.in_flight, plan.listed // 10), plan.requests)
+    bench.drop_site(own)
+    restore(bench, site)
+    return figures
+
+
 STAGES: dict[str, Callable[[Bench, Site, Plan], Figures]] = {
     "throughput": throughput,
     "failing": failing,
@@ -318,6 +333,7 @@ STAGES: dict[str, Callable[[Bench, Site, Plan], Figures]] = {
     "samples": samples,
     "finished": finished,
     "metrics": metrics,
+    "lists": lists,
 }
 
 

@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from coordinator.api.access import Mode
 from coordinator.api.app import ApiParts, create_app, create_waiting_app
+from coordinator.api.cursors import Cursors
 from coordinator.api.door import LogRefusals
 from coordinator.api.health import Check, database_check, log_days_check, migrations_check, publisher_check
 from coordinator.api.listening import serve
@@ -198,6 +199,7 @@ class Coordinator:
     ) -> None:
         """Answer the REST API until the end."""
         settings = self._settings
+        cursors = Cursors(await self._patiently("the installation's secret", self._cursor_secret))
         lifecycle = self._lifecycle(bus, topology)
         observer = Observer(
             self._metrics,
@@ -233,6 +235,7 @@ class Coordinator:
                 metrics=self._metrics.registry,
                 checks=self._checks,
                 limits=settings.api,
+                cursors=cursors,
                 authenticator=authenticator(settings, ring),
                 refusals=LogRefusals(),
                 keys=Keys(kept),
@@ -246,6 +249,11 @@ class Coordinator:
         await service.run(self._answered)
         if lifecycle is not None:
             await lifecycle.drain(STOP_S / 4)
+
+    async def _cursor_secret(self) -> bytes:
+        """The secret of the settings, else that of the installation: all its processes read each other's cursors."""
+        given = self._settings.api.cursor_secret
+        return given.get_secret_value().encode() if given is not None else await self._reads.cursor_secret()
 
     async def _serve_engine(self, bus: Publisher, topology: Topology, cluster: str) -> None:
         """Own partitions until the end; with role `all` answer the REST API too."""

@@ -104,6 +104,7 @@ class ApiSettings(BaseModel):
     bulk_bytes_max: Annotated[int, Field(ge=1024, le=64 * 1024 * 1024)] = 4 * 1024 * 1024
     bulk_max: Annotated[int, Field(ge=1, le=10_000)] = 1_000
     body_timeout_seconds: Annotated[float, Field(gt=0, le=300)] = 10.0
+    cursor_secret: Annotated[SecretStr | None, Field(min_length=32)] = None
 
     @field_validator("insecure")
     @classmethod

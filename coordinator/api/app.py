@@ -16,6 +16,7 @@ from starlette.responses import Response
 from coordinator.api import openapi
 from coordinator.api.access import Authenticator, Mode, Permission, Refusals
 from coordinator.api.bodies import Limits
+from coordinator.api.cursors import Cursors
 from coordinator.api.definitions import add_definition_routes
 from coordinator.api.documents import catalogue
 from coordinator.api.documents.common import TAGS
@@ -24,6 +25,7 @@ from coordinator.api.health import Check, ReadinessProbe
 from coordinator.api.incidents import add_incident_routes
 from coordinator.api.keys import add_key_routes
 from coordinator.api.letters import add_letter_routes
+from coordinator.api.looking import add_looking_routes
 from coordinator.api.masking import Known
 from coordinator.api.middleware import Guard, request_id_of
 from coordinator.api.parameters import Query
@@ -66,6 +68,7 @@ class ApiParts(msgspec.Struct, frozen=True):
     metrics: CollectorRegistry
     checks: Sequence[Check]
     limits: Limits
+    cursors: Cursors
     authenticator: Authenticator
     refusals: Refusals
     keys: Keys
@@ -81,13 +84,14 @@ def create_app(parts: ApiParts) -> FastAPI:
     app.state.door = Door(parts.authenticator, parts.refusals, time.monotonic)
     app.state.routes = routes = Routes(app, app.state.door)
     add_definition_routes(routes, parts.reads, parts.registry, parts.choreographies)
-    add_saga_routes(routes, parts.service, parts.reads, parts.registry, parts.choreographies, parts.limits)
+    add_looking_routes(routes, parts.reads, parts.registry, parts.choreographies, parts.cursors)
+    add_saga_routes(routes, parts.service, parts.reads, parts.limits)
     add_replay_route(routes, parts.replays, parts.reads, parts.limits)
     add_participant_routes(routes, parts.participants)
     add_key_routes(routes, parts.keys, parts.ring, parts.authenticator.mode, parts.limits)
     known = Known(parts.registry, parts.choreographies)
-    add_incident_routes(routes, parts.incidents, parts.reads, known, parts.limits)
-    add_letter_routes(routes, parts.letters, parts.reads, known, parts.limits)
+    add_incident_routes(routes, parts.incidents, parts.reads, known, parts.cursors, parts.limits)
+    add_letter_routes(routes, parts.letters, parts.reads, known, parts.cursors, parts.limits)
     add_stream_routes(routes, parts.tail, parts.reads, parts.streams)
     routes.get("/v1/openapi.json", catalogue.OPENAPI, Permission.LOOK, _openapi(routes))
     return app

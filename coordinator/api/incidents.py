@@ -10,9 +10,10 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from coordinator.api import marks, parameters
+from coordinator.api import parameters
 from coordinator.api.access import Permission, principal_of
 from coordinator.api.bodies import Limits, ModelT, fit, read_object
+from coordinator.api.cursors import Cursors
 from coordinator.api.documents import incidents as documents
 from coordinator.api.documents.incidents import STATES, AssignBody, IncidentList, NoteBody, ResolveIncidentBody
 from coordinator.api.masking import Known
@@ -35,10 +36,10 @@ _ETAG = re.compile(rf'"([0-9]{{1,9}})-({"|".join(STATES)})"', re.ASCII)
 
 
 def add_incident_routes(
-    routes: Routes, incidents: IncidentService, reads: SagaReads, known: Known, limits: Limits
+    routes: Routes, incidents: IncidentService, reads: SagaReads, known: Known, cursors: Cursors, limits: Limits
 ) -> None:
     """Add the routes; those who are bound to some definitions may not inspect, so nothing is left out for anybody."""
-    made = _IncidentRoutes(incidents, reads, known, limits)
+    made = _IncidentRoutes(incidents, reads, known, cursors, limits)
     one = "/v1/incidents/{incident_id}"
     routes.get("/v1/incidents", documents.LIST, Permission.INSPECT, made.list)
     routes.get(one, documents.GET, Permission.INSPECT, made.get)
@@ -48,17 +49,20 @@ def add_incident_routes(
 
 
 class _IncidentRoutes:
-    def __init__(self, incidents: IncidentService, reads: SagaReads, known: Known, limits: Limits) -> None:
+    def __init__(
+        self, incidents: IncidentService, reads: SagaReads, known: Known, cursors: Cursors, limits: Limits
+    ) -> None:
         self._incidents = incidents
         self._reads = reads
         self._known = known
+        self._cursors = cursors
         self._limits = limits
 
     async def list(self, request: Request) -> Response:
         """Incidents that fit the filters, newest first, page by page."""
         query = Query(request, ("state", "reason", "assignee", "definition", "since", "limit", "cursor"))
         limit = query.number("limit", default=PAGE_DEFAULT, lowest=1, highest=PAGE_MAX)
-        state = query.word("state", STATES)
+        state = query.choice("state", STATES)
         chosen = IncidentFilter(
             None if state is None else state == "open",
             query.printable("reason", _REASON_LENGTH_MAX),
@@ -67,9 +71,9 @@ class _IncidentRoutes:
             query.moment_ms("since"),
         )
         cursor = query.text("cursor")
-        before = None if cursor is None else int.from_bytes(marks.read("incidents", chosen, cursor))
+        before = None if cursor is None else int.from_bytes(self._cursors.read("incidents", chosen, cursor))
         page = await self._incidents.page(chosen, before, limit)
-        following = None if page.before is None else marks.write("incidents", chosen, page.before.to_bytes(8))
+        following = None if page.before is None else self._cursors.write("incidents", chosen, page.before.to_bytes(8))
         return _json(IncidentList([*await self._masked(request, page.incidents)], following))
 
     async def _masked(self, request: Request, found: Sequence[IncidentT]) -> Sequence[IncidentT]:

@@ -15,9 +15,10 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from coordinator.api import marks, parameters
+from coordinator.api import parameters
 from coordinator.api.access import Permission, demand, principal_of
 from coordinator.api.bodies import Limits, fit, read_object
+from coordinator.api.cursors import Cursors
 from coordinator.api.documents import letters as documents
 from coordinator.api.documents.letters import DeadLetterPage, DiscardBody, RedriveBody
 from coordinator.api.masking import Known, masked_for
@@ -40,9 +41,11 @@ _HEADER = re.compile(r"[!-~]{1,200}", re.ASCII)
 _REASON_LENGTH_MAX = 100
 
 
-def add_letter_routes(routes: Routes, letters: LetterService, reads: SagaReads, known: Known, limits: Limits) -> None:
+def add_letter_routes(
+    routes: Routes, letters: LetterService, reads: SagaReads, known: Known, cursors: Cursors, limits: Limits
+) -> None:
     """Add the routes."""
-    made = _LetterRoutes(letters, reads, known, limits)
+    made = _LetterRoutes(letters, reads, known, cursors, limits)
     one = "/v1/dead-letters/{letter_id}"
     routes.get("/v1/dead-letters", documents.LIST, Permission.INSPECT, made.list)
     routes.get(one, documents.GET, Permission.INSPECT, made.get)
@@ -51,10 +54,13 @@ def add_letter_routes(routes: Routes, letters: LetterService, reads: SagaReads, 
 
 
 class _LetterRoutes:
-    def __init__(self, letters: LetterService, reads: SagaReads, known: Known, limits: Limits) -> None:
+    def __init__(
+        self, letters: LetterService, reads: SagaReads, known: Known, cursors: Cursors, limits: Limits
+    ) -> None:
         self._letters = letters
         self._reads = reads
         self._known = known
+        self._cursors = cursors
         self._limits = limits
 
     async def list(self, request: Request) -> Response:
@@ -62,16 +68,16 @@ class _LetterRoutes:
         query = Query(request, ("state", "kind", "reason", "saga_id", "limit", "cursor"))
         limit = query.number("limit", default=PAGE_DEFAULT, lowest=1, highest=PAGE_MAX)
         chosen = LetterFilter(
-            query.word("state", STATES),
-            query.word("kind", KINDS),
+            query.choice("state", STATES),
+            query.choice("kind", KINDS),
             query.printable("reason", _REASON_LENGTH_MAX),
             query.saga_id("saga_id"),
         )
         cursor = query.text("cursor")
-        before = None if cursor is None else int.from_bytes(marks.read("dead-letters", chosen, cursor))
+        before = None if cursor is None else int.from_bytes(self._cursors.read("dead-letters", chosen, cursor))
         found = await self._letters.list(chosen, before, limit)
         more = len(found) == limit and await self._letters.list(chosen, found[-1].id, 1)
-        following = marks.write("dead-letters", chosen, found[-1].id.to_bytes(8)) if more else None
+        following = self._cursors.write("dead-letters", chosen, found[-1].id.to_bytes(8)) if more else None
         return _json(DeadLetterPage([*await self._masked(request, found)], following))
 
     async def _masked(self, request: Request, found: Sequence[LetterSummary]) -> Sequence[LetterSummary]:

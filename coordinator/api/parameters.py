@@ -22,6 +22,7 @@ _STATUSES = frozenset(status.value for status in SagaStatus)
 SAGA_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
 _NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
 _NAME = re.compile(r"[A-Z][A-Za-z0-9]{0,62}", re.ASCII)
+_VERSION = re.compile(r"[1-9][0-9]{0,4}", re.ASCII)
 _STEP = re.compile(r"[a-z][a-z0-9_]{0,62}", re.ASCII)
 _ETAG = re.compile(r'"([1-9][0-9]{0,8})"', re.ASCII)
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
@@ -54,6 +55,10 @@ class Query:
         if not _NUMBER.fullmatch(text) or not lowest <= int(text) <= highest:
             raise _refused(name, f"must be a whole number from {lowest} to {highest}")
         return int(text)
+
+    def number_or_none(self, name: str, *, lowest: int, highest: int) -> int | None:
+        """A whole number in ASCII digits; None when none is given."""
+        return None if self.text(name) is None else self.number(name, default=lowest, lowest=lowest, highest=highest)
 
     def moment_ms(self, name: str) -> int | None:
         """An RFC 3339 moment with its zone."""
@@ -92,7 +97,7 @@ class Query:
             raise _refused(name, "a business key is 1 to 200 printable characters")
         return text
 
-    def word(self, name: str, known: Collection[str]) -> str | None:
+    def choice(self, name: str, known: Collection[str]) -> str | None:
         """One word of these."""
         text = self.text(name)
         if text is not None and text not in known:
@@ -113,6 +118,21 @@ class Query:
             raise _refused(name, "is no saga's id: a UUID in lower case")
         return text
 
+    def all(self, name: str) -> list[str]:
+        """Every value of a parameter that may be repeated."""
+        return self._values.get(name, [])
+
+    def word(self, name: str, pattern: re.Pattern[str], otherwise: str) -> str | None:
+        """A word of a pattern; `otherwise` is said of one that is not."""
+        text = self.text(name)
+        if text is not None and not pattern.fullmatch(text):
+            raise _refused(name, otherwise)
+        return text
+
+    def fields(self, known: Collection[str]) -> frozenset[str] | None:
+        """The members of an answer that are wanted, of those that there are; None for what is usual."""
+        return None if self.text("fields") is None else frozenset(self.words("fields", known))
+
     def words(self, name: str, known: Collection[str]) -> set[str]:
         """Words from a list, separated by commas."""
         text = self.text(name)
@@ -128,6 +148,14 @@ def saga_id(request: Request) -> str:
     if not SAGA_ID.fullmatch(text):
         raise NotFound("there is no saga with this id")
     return text
+
+
+def definition_version(request: Request) -> tuple[str, int]:
+    """The definition's name and version of the path; what cannot be one is not found."""
+    name, version = request.path_params["name"], request.path_params["version"]
+    if not _NAME.fullmatch(name) or not _VERSION.fullmatch(version):
+        raise NotFound("there is no such version of a definition")
+    return name, int(version)
 
 
 def step_name(request: Request) -> str:

@@ -1,4 +1,4 @@
-"""The routes under /v1/sagas: each reads a request strictly, calls the service, and writes the answer."""
+"""The routes that start sagas and steer them: each reads a request strictly, calls the service, writes the answer."""
 
 from __future__ import annotations
 
@@ -8,67 +8,43 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from coordinator.api import cursors, parameters
+from coordinator.api import parameters
 from coordinator.api.access import Permission, Principal, principal_of
 from coordinator.api.acts import accepted, read_act
 from coordinator.api.bodies import Limits, fit, read_object
 from coordinator.api.documents import sagas as documents
 from coordinator.api.documents import verbs
 from coordinator.api.documents.sagas import BulkBody, CompleteStepBody, FailStepBody, StartBody
-from coordinator.api.masking import Known, masked_for
 from coordinator.api.middleware import request_id_of
 from coordinator.api.parameters import Query
 from coordinator.api.problems import Fault, RequestRefused, body_of, problem_of
 from coordinator.api.routes import Routes
 from coordinator.api.scoping import check_known, check_startable
-from coordinator.choreography.choreographies import OBSERVED_PART, Choreographies
-from coordinator.choreography.views import describe_observed
-from coordinator.engine.registry import RESULT_BYTES_MAX, Registry
+from coordinator.engine.registry import RESULT_BYTES_MAX
 from coordinator.errors import NotFound, SagaError
 from coordinator.saga.events import ExternalCompleted, ExternalFailed, Failure
 from coordinator.services.sagas import SagaService, Started, StartRequest
-from coordinator.services.views import describe, mask, mask_entries
-from coordinator.store.reads import ListFilter, SagaReads
+from coordinator.store.reads import SagaReads
 from coordinator.wire.strict_json import encode
 
-LIST_MAX = 200
-LIST_DEFAULT = 50
-LOG_MAX = 1_000
-
 _ENCODER = msgspec.json.Encoder()
-_FILTERS = ("status", "definition", "business_key", "since", "until", "limit", "cursor")
 
 
-def add_saga_routes(
-    routes: Routes,
-    service: SagaService,
-    reads: SagaReads,
-    registry: Registry,
-    choreographies: Choreographies,
-    limits: Limits,
-) -> None:
-    """Add the routes: verbs go to the service, questions straight to the reads."""
-    sagas = _SagaRoutes(service, reads, registry, choreographies, limits)
+def add_saga_routes(routes: Routes, service: SagaService, reads: SagaReads, limits: Limits) -> None:
+    """Add the routes."""
+    sagas = _SagaRoutes(service, reads, limits)
     one = "/v1/sagas/{saga_id}"
     routes.post("/v1/sagas", documents.START, Permission.START, sagas.start)
     routes.post("/v1/sagas/bulk", documents.START_MANY, Permission.START, sagas.start_many)
-    routes.get("/v1/sagas", documents.LIST, Permission.LOOK, sagas.list)
-    routes.get(one, documents.GET, Permission.LOOK, sagas.get)
-    routes.get(f"{one}/log", documents.LOG, Permission.LOOK, sagas.log)
     routes.post(f"{one}/retry", verbs.RETRY, Permission.ACT, sagas.retry)
     routes.post(f"{one}/steps/{{step}}/complete", documents.COMPLETE_STEP, Permission.ANSWER, sagas.complete_step)
     routes.post(f"{one}/steps/{{step}}/fail", documents.FAIL_STEP, Permission.ANSWER, sagas.fail_step)
 
 
 class _SagaRoutes:
-    def __init__(
-        self, service: SagaService, reads: SagaReads, registry: Registry, choreographies: Choreographies, limits: Limits
-    ) -> None:
+    def __init__(self, service: SagaService, reads: SagaReads, limits: Limits) -> None:
         self._service = service
         self._reads = reads
-        self._registry = registry
-        self._choreographies = choreographies
-        self._known = Known(registry, choreographies)
         self._limits = limits
 
     async def start(self, request: Request) -> Response:
@@ -104,62 +80,6 @@ class _SagaRoutes:
             counts[item["outcome"]] += 1
         return _json({"counts": counts, "items": items})
 
-    async def get(self, request: Request) -> Response:
-        """One saga with its steps and incidents; `?include=log` adds the beginning of its log."""
-        saga_id = parameters.saga_id(request)
-        included = Query(request, ("include",)).words("include", ("log",))
-        record = await self._reads.saga(saga_id, LOG_MAX if "log" in included else 0)
-        if record is None or not principal_of(request).knows(record.summary.definition):
-            raise NotFound("there is no saga with this id")
-        observed = record.part == OBSERVED_PART
-        saga = describe_observed(record, self._choreographies) if observed else describe(record, self._registry)
-        masks = masked_for(principal_of(request), self._known.of(record), record.input)
-        if masks is not None:
-            saga = mask(saga, masks)
-        return _json(saga, headers={"etag": _etag(saga.version)})
-
-    async def log(self, request: Request) -> Response:
-        """A saga's log, oldest first."""
-        saga_id = parameters.saga_id(request)
-        query = Query(request, ("after", "limit"))
-        after = query.number("after", default=0, lowest=0, highest=999_999_999)
-        limit = query.number("limit", default=LOG_MAX, lowest=1, highest=LOG_MAX)
-        await check_known(self._reads, principal_of(request), saga_id)
-        entries = await self._reads.log(saga_id, after, limit)
-        reveals = principal_of(request).may(Permission.REVEAL)
-        if not (entries and reveals):
-            record = await self._reads.saga(saga_id)
-            if record is None:
-                raise NotFound("there is no saga with this id")
-            masks = masked_for(principal_of(request), self._known.of(record), record.input)
-            entries = entries if masks is None else mask_entries(entries, masks)
-        following = entries[-1].version if len(entries) == limit else None
-        return _json({"entries": entries, "next_after": following})
-
-    async def list(self, request: Request) -> Response:
-        """Sagas that fit the filters, newest first, page by page."""
-        principal = principal_of(request)
-        query = Query(request, _FILTERS, repeatable=("status",))
-        limit = query.number("limit", default=LIST_DEFAULT, lowest=1, highest=LIST_MAX)
-        chosen = ListFilter(
-            query.statuses("status"),
-            query.definition("definition"),
-            query.business_key("business_key"),
-            query.moment_ms("since"),
-            query.moment_ms("until"),
-            None if principal.definitions is None else tuple(sorted(principal.definitions)),
-        )
-        if chosen.since_ms is not None and chosen.until_ms is not None and chosen.until_ms <= chosen.since_ms:
-            detail = "must be later than since"
-            raise RequestRefused(422, "invalid-input", f"until {detail}", [Fault(detail, parameter="until")])
-        cursor = query.text("cursor")
-        before = None if cursor is None else cursors.read(chosen, cursor)
-        sagas = await self._reads.page(chosen, before, limit + 1)
-        page = sagas[:limit]
-        following = cursors.write(chosen, page[-1].id) if len(sagas) > limit else None
-        known = [saga for saga in page if principal.knows(saga.definition)]
-        return _json({"sagas": known, "next_cursor": following})
-
     async def retry(self, request: Request) -> Response:
         """Let a suspended saga go on; needs a reason and the version that was looked at."""
         saga_id = parameters.saga_id(request)
@@ -172,7 +92,7 @@ class _SagaRoutes:
 
     async def complete_step(self, request: Request) -> Response:
         """Complete an external step: somebody outside has done it."""
-        saga_id, step = parameters.saga_id(request), parameters.step_name(request)
+        saga_id, step = await self._known(request), parameters.step_name(request)
         Query(request)
         parameters.check_idempotency_key(request)
         await check_known(self._reads, principal_of(request), saga_id)
@@ -188,7 +108,7 @@ class _SagaRoutes:
 
     async def fail_step(self, request: Request) -> Response:
         """Refuse an external step: somebody outside says no, and that is final."""
-        saga_id, step = parameters.saga_id(request), parameters.step_name(request)
+        saga_id, step = await self._known(request), parameters.step_name(request)
         Query(request)
         parameters.check_idempotency_key(request)
         await check_known(self._reads, principal_of(request), saga_id)
@@ -196,6 +116,15 @@ class _SagaRoutes:
         answer = ExternalFailed(step, principal_of(request).actor, Failure(body.code, body.message))
         saga = await self._service.answer(saga_id, answer)
         return _json(saga, 202, {"etag": _etag(saga.version)})
+
+    async def _known(self, request: Request) -> str:
+        """The saga of the path; one that the principal may not know of is not found."""
+        saga_id, principal = parameters.saga_id(request), principal_of(request)
+        if principal.definitions is not None:
+            saga = (await self._reads.summaries([saga_id])).get(saga_id)
+            if saga is None or not principal.knows(saga.definition):
+                raise NotFound("there is no saga with this id")
+        return saga_id
 
     async def _body(self, request: Request) -> dict[str, Any]:
         return await read_object(request, self._limits.body_bytes_max, self._limits.body_timeout_seconds)
@@ -219,7 +148,7 @@ def _wanted(item: Any, place: int, traceparent: str | None, principal: Principal
 
 def _request(body: StartBody, traceparent: str | None, prefix: str = "") -> StartRequest:
     start_at_ms = None if body.start_at is None else parameters.moment_ms(body.start_at, f"{prefix}/start_at")
-    return StartRequest(body.definition, body.version, body.input, traceparent, start_at_ms)
+    return StartRequest(body.definition, body.version, body.input, traceparent, start_at_ms, body.labels)
 
 
 def _item(answer: Started | SagaError, place: int, request_id: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from coordinator.choreography.choreographies import OBSERVED_PART, Choreographie
 from coordinator.choreography.reading import EventArrival
 from coordinator.saga.choreography import ChoreographyDefinition
 from coordinator.saga.model import RESTING, SagaStatus
-from coordinator.saga.observing import Change, ObservedSaga, dump_observed, load_observed, observe
+from coordinator.saga.observing import Change, ObservedSaga, dump_observed, load_observed, observe, waits_at
 from coordinator.store.batch import Batch
 from coordinator.store.postgres import SagaRow
 
@@ -22,7 +22,7 @@ DUPLICATE = "duplicate"
 
 
 class Tracked(msgspec.Struct):
-    """A saga that a draft may change: as it stands there, and `written`, the version its row has (0: no row yet)."""
+    """A saga that a draft may change: as it stands there, and the version and status of its row (0: no row yet)."""
 
     id: str
     definition: ChoreographyDefinition
@@ -30,6 +30,7 @@ class Tracked(msgspec.Struct):
     created_ms: int
     saga: ObservedSaga | None = None
     written: int = 0
+    written_status: SagaStatus | None = None
     begun_by: EventArrival | None = None
 
 
@@ -51,8 +52,9 @@ def track(row: SagaRow, choreographies: Choreographies) -> Tracked | None:
     except msgspec.ValidationError:
         log.exception("observed_state_unreadable", saga_id=row.id, alert=True)
         return None
-    saga = ObservedSaga(row.version, SagaStatus(row.status), state)
-    return Tracked(row.id, definition, row.business_key, row.created_ms, saga, row.version)
+    status = SagaStatus(row.status)
+    saga = ObservedSaga(row.version, status, state)
+    return Tracked(row.id, definition, row.business_key, row.created_ms, saga, row.version, status)
 
 
 class Draft:
@@ -96,14 +98,25 @@ class Draft:
                 continue
             waking_ms = None if saga.status in RESTING else saga.state.deadline_ms
             state = dump_observed(saga.state)
+            letters = waits_at(tracked.definition, saga)
             if tracked.written:
-                self.batch.move(tracked.id, tracked.written, saga.version, saga.status, state, waking_ms, False)
+                self.batch.move(
+                    tracked.id, tracked.written, saga.version, saga.status, state, waking_ms, False, letters
+                )
             elif tracked.begun_by is not None:
-                self._start(tracked, tracked.begun_by, saga, state, waking_ms)
+                self._start(tracked, tracked.begun_by, saga, state, waking_ms, letters)
+            if saga.status is not tracked.written_status:
+                self.batch.tally(self._choreographies.id_of(tracked.definition), tracked.written_status, saga.status)
         return self.batch
 
     def _start(
-        self, tracked: Tracked, first: EventArrival, saga: ObservedSaga, state: bytes, waking_ms: int | None
+        self,
+        tracked: Tracked,
+        first: EventArrival,
+        saga: ObservedSaga,
+        state: bytes,
+        waking_ms: int | None,
+        letters: str | None,
     ) -> None:
         self.batch.start(
             tracked.definition.name,
@@ -118,6 +131,7 @@ class Draft:
             waking_ms,
             saga.status,
             state,
+            letters,
         )
 
 

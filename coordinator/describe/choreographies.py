@@ -1,6 +1,8 @@
-"""A choreography as a text table and as a Mermaid flowchart: which event follows which, and how long that may take."""
+"""A choreography as a text table, a Mermaid flowchart and JSON: which event follows which, how long that may take."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from coordinator.describe.words import duration
 from coordinator.saga.choreography import ChoreographyDefinition, ExpectedEvent
@@ -27,6 +29,25 @@ def choreography_mermaid(definition: ChoreographyDefinition) -> str:
     back = [event.type for event in definition.events if definition.facing(event.type) is Facing.BACKWARD]
     styles = [_STYLE, f"class {','.join(back)} back"] if back else []
     return "\n    ".join(["flowchart LR", *lines, *styles])
+
+
+def choreography_document(definition: ChoreographyDefinition) -> dict[str, Any]:
+    """Write what a choreography says as a JSON object, as `document` does for a saga definition."""
+    return {
+        "name": definition.name,
+        "version": definition.version,
+        "correlation": definition.correlation,
+        "events": [
+            {
+                "type": event.type,
+                "source": event.source,
+                "then": list(event.then),
+                "within_ms": event.within_ms,
+                "ends": event.ends,
+            }
+            for event in definition.events
+        ],
+    }
 
 
 def _row(event: ExpectedEvent) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from coordinator.engine.messages import CommandBuilder
 from coordinator.engine.tracing import command_span
 from coordinator.kafka.records import Outgoing
 from coordinator.observability.tracing import Span
+from coordinator.saga.definition import SagaDefinition
 from coordinator.saga.effects import (
     CloseLetter,
     DeadLetterCommand,
@@ -27,7 +28,7 @@ from coordinator.saga.effects import (
     ResolveIncidents,
 )
 from coordinator.saga.events import Event
-from coordinator.saga.model import Direction, Saga, command_id, dump_state
+from coordinator.saga.model import Direction, Saga, SagaStatus, command_id, dump_state
 from coordinator.store.batch import Batch, Token
 
 
@@ -95,7 +96,10 @@ class Draft:
             waking_ms,
             saga.status,
             dump_state(saga),
+            saga.waits_at,
+            _first_wake_ms(active.definition, saga, now_ms),
         )
+        self.batch.tally(active.definition_id, None, saga.status)
         self.batch.log(saga.id, saga.version, active.part, BEGAN, None, saga.status, began(now_ms, saga.starts_ms))
         self._begun[saga.id] = Written(active, saga, waking_ms)
         self._obey(active, saga, moved.effects, now_ms)
@@ -113,12 +117,15 @@ class Draft:
 
     def finish(self) -> Batch:
         """Write one row update per moved saga; call once, when every decision is in."""
-        move = self.batch.move
+        move, tally = self.batch.move, self.batch.tally
         guarded = self._unless_unsent
         for written in self._moved.values():
-            saga = written.saga
+            saga, before = written.saga, written.active.saga
             waking_ms = written.waking_ms = saga.waking_ms
-            move(saga.id, written.active.saga.version, saga.version, saga.status, dump_state(saga), waking_ms, guarded)
+            state = dump_state(saga)
+            move(saga.id, before.version, saga.version, saga.status, state, waking_ms, guarded, saga.waits_at)
+            if saga.status is not before.status:
+                tally(written.active.definition_id, before.status, saga.status)
         return self.batch
 
     def settle(self) -> list[Written]:
@@ -186,3 +193,14 @@ class Draft:
             effect.reason,
             command.payload,
         )
+
+
+def _first_wake_ms(definition: SagaDefinition, saga: Saga, now_ms: int) -> int | None:
+    """When the row of a new saga wakes: no later than any step's deadline can be, so that no step moves it forward.
+
+    A saga that is still at its first step then is looked at a little too early, once.
+    """
+    waking_ms = saga.waking_ms
+    if waking_ms is None or saga.status is SagaStatus.SCHEDULED:
+        return waking_ms
+    return min(waking_ms, now_ms + definition.shortest_ms)

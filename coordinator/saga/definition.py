@@ -242,6 +242,11 @@ class SagaDefinition:
         return None if self.deadline is None else _ms(self.deadline)
 
     @cached_property
+    def shortest_ms(self) -> int:
+        """The shortest time that any step gives its action, in milliseconds."""
+        return min(step.timeout_ms for step in self.steps)
+
+    @cached_property
     def redrives(self) -> Retry:
         """How what was given up is tried again."""
         return self.recovery or RECOVERY

@@ -30,7 +30,10 @@ TERMINAL = frozenset({SagaStatus.COMPLETED, SagaStatus.FAILED, SagaStatus.ABANDO
 
 RESTING = frozenset({*TERMINAL, SagaStatus.SUSPENDED})
 
-_SCHEDULED = SagaStatus.SCHEDULED
+_SCHEDULED, _SUSPENDED = SagaStatus.SCHEDULED, SagaStatus.SUSPENDED
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+"""A letter for each step of a saga, by position: what rows, which people filter by step, name them with."""
 
 
 class Outcome(StrEnum):
@@ -123,6 +126,13 @@ class StepState(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         """Whether flow control holds the step back: it waits, and since a moment."""
         return self.outcome is _WAITING and self.deadline_ms is not None
 
+    def hangs(self, facing: Facing) -> bool:
+        """Whether a suspended saga that faces so cannot go on without this step."""
+        if self.undo in (Undo.ISSUED, Undo.BACKING_OFF, Undo.DEAD_LETTERED) or self.problem:
+            return True
+        given_up = facing is Facing.FORWARD and self.outcome in (Outcome.UNKNOWN, Outcome.FAILED)
+        return given_up or self.outcome in (Outcome.ISSUED, Outcome.BACKING_OFF)
+
 
 class Saga(msgspec.Struct, frozen=True, gc=False):
     """One run of a definition; `version` counts its transitions from 1 and guards every write.
@@ -158,6 +168,18 @@ class Saga(msgspec.Struct, frozen=True, gc=False):
     def waking_ms(self) -> int | None:
         """When to look at the saga again by itself; None while it rests or once it has ended."""
         return None if self.status in RESTING else self.deadline_ms
+
+    @property
+    def waits_at(self) -> str | None:
+        """At which steps the saga waits or, suspended, hangs: a letter of LETTERS for each; None where at none."""
+        if self.status in TERMINAL:
+            return None
+        letters = ""
+        suspended = self.status is _SUSPENDED
+        for step, letter in zip(self.steps, LETTERS, strict=False):
+            if step.deadline_ms is not None or (suspended and step.hangs(self.facing)):
+                letters += letter
+        return letters or None
 
 
 class SagaState(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):

@@ -11,7 +11,7 @@ import msgspec
 
 from coordinator.saga.choreography import ChoreographyDefinition
 from coordinator.saga.effects import Verdict
-from coordinator.saga.model import TERMINAL, Facing, SagaStatus
+from coordinator.saga.model import LETTERS, TERMINAL, Facing, SagaStatus
 
 DUPLICATES_NOTED_MAX = 20  # per event; beyond it they are counted in the metrics only
 OBSERVED = "EventObserved"
@@ -248,6 +248,14 @@ def outcome(definition: ChoreographyDefinition, saga: ObservedSaga, type_: str) 
         return "unknown"
     ended = saga.status in TERMINAL
     return "waiting" if type_ in definition.following[here] and not ended else "skipped"
+
+
+def waits_at(definition: ChoreographyDefinition, saga: ObservedSaga) -> str | None:
+    """The events that are to come next, a letter for each as in Saga.waits_at; None once the saga has ended."""
+    if saga.status in TERMINAL:
+        return None
+    then = definition.by_type[saga.state.position].then
+    return "".join(letter for event, letter in zip(definition.events, LETTERS, strict=False) if event.type in then)
 
 
 _DECODER = msgspec.json.Decoder(ObservedState)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
@@ -28,6 +29,25 @@ class DefinitionView(msgspec.Struct, frozen=True):
     suspended: int | None
     known_by: int | None
     replicas: int | None
+
+
+class DefinitionDetail(msgspec.Struct, frozen=True):
+    """A version with all that it says; `document` is null where it is not loaded here, `content_hash` where nobody has.
+
+    A saga definition's document has its steps and the JSON Schema of its input, a choreography's its events. `counts`
+    are the sagas by status, those that have ended too, whatever content they began on.
+    """
+
+    name: str
+    version: int
+    kind: str
+    loaded: bool
+    content_hash: str | None
+    document: dict[str, Any] | None
+    counts: dict[str, int]
+    in_flight: int
+    known_by: int
+    replicas: int
 
 
 def list_definitions(

@@ -7,7 +7,7 @@ owner, publishes what it committed, and sends the owner a hint (design section 7
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -38,13 +38,17 @@ FLUSH_S = 0.5
 
 
 class StartRequest(msgspec.Struct, frozen=True):
-    """What a client asks for; `version` None means the newest, `start_at_ms` None at once."""
+    """What a client asks for; `version` None means the newest, `start_at_ms` None at once.
+
+    `labels` are no part of what makes two requests the same: those of the first one stay.
+    """
 
     definition: str
     version: int | None
     input: dict[str, Any]
     traceparent: str | None = None
     start_at_ms: int | None = None
+    labels: Mapping[str, str] = {}
 
 
 class Started(msgspec.Struct, frozen=True):
@@ -192,7 +196,9 @@ class SagaService:
             raise InvalidInput("an integer of the input is beyond 2**53: not every reader keeps it", "/input") from None
         if request.start_at_ms is not None:
             check_start_at(request.start_at_ms, self._now.now_ms())
-        return NewSaga(definition, business_key, raw, input_hash, request.traceparent, request.start_at_ms)
+        return NewSaga(
+            definition, business_key, raw, input_hash, request.traceparent, request.start_at_ms, request.labels
+        )
 
     async def _answers(self, outcomes: Sequence[Outcome]) -> list[Started | SagaError]:
         """Say what came of starts, with how the sagas stand."""

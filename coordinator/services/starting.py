@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -53,6 +53,7 @@ class NewSaga(msgspec.Struct, frozen=True):
     input_hash: bytes
     traceparent: str | None
     start_at_ms: int | None = None
+    labels: Mapping[str, str] = {}
 
     @property
     def key(self) -> tuple[str, str]:
@@ -311,6 +312,8 @@ class Starter:
             if item.plan is not None:
                 plan = item.plan
                 draft.begin(plan.active, plan.moved, item.wanted.input_hash, plan.now_ms)
+                for name, value in item.wanted.labels.items():
+                    draft.batch.label(plan.active.id, name, value)
         return draft
 
     def _settle(self, draft: Draft, items: Sequence[_Item], committed: Committed | None) -> None:

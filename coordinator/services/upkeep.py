@@ -1,4 +1,4 @@
-"""The slow chores of an engine process: dead letters to their topic, days for the log.
+"""The slow chores of an engine process: dead letters to their topic, days for the log, tallies folded.
 
 Chores that must run once per installation are done by the owner of partition 0; doing one twice does no harm.
 """
@@ -67,8 +67,11 @@ class Upkeep:
             await self.make_log_days()
         if self._passes % 1800 == 60 and self._is_first():  # two minutes later, when partitions have found their owners
             await self._drop_log_days()
+        if self._passes == 60 and self._is_first():
+            await self._store.recount()
         if self._passes % 5 == 0:
             await self._show()
+            await self._fold_tally()
         self._passes += 1
         return await self._publish_letters() if self._is_first() else 0
 
@@ -86,6 +89,11 @@ class Upkeep:
             return
         if dropped:
             log.info("log_days_dropped", tables=dropped)
+
+    async def _fold_tally(self) -> None:
+        """Keep counting sagas cheap: a sum over few rows."""
+        if self._is_first():
+            await self._store.fetch("fold_tally")
 
     async def _publish_letters(self) -> int:
         rows = await self._store.fetch("unpublished_dead_letters", LETTERS_MAX)

@@ -48,7 +48,8 @@ class StepView(msgspec.Struct, frozen=True):
 class SagaDetail(SagaSummary, frozen=True):
     """A saga with its steps and incidents; `facing` is the way it goes or, suspended, went.
 
-    `steps` is null where this coordinator does not know the saga's definition. `log` is there when it was asked for.
+    `steps` is null where this coordinator does not know the saga's definition. `labels` are those of its start. `log`
+    is there when it was asked for.
     """
 
     facing: str
@@ -56,6 +57,7 @@ class SagaDetail(SagaSummary, frozen=True):
     input: msgspec.Raw
     steps: list[StepView] | None
     incidents: list[Incident]
+    labels: dict[str, str]
     log: list[LogEntry] | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -79,6 +81,7 @@ def describe(record: SagaRecord, registry: Registry) -> SagaDetail:
         msgspec.Raw(record.input),
         None if definition is None else _steps(definition, summary.status, state.steps),
         record.incidents,
+        record.labels,
         msgspec.UNSET if record.log is None else record.log,
     )
 

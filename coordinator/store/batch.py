@@ -68,18 +68,22 @@ class DeadRecord(NamedTuple):
 # How each group's columns travel. n: whole numbers or NULL, w: words (ids, names: no text that needs quoting) or
 # NULL, both as an array literal, because the driver spends five times longer on elements one by one; a: an array.
 _FENCE = "nnwnnnnnnn"
-_MOVE = "wnnwann"
-_START = "wawannwannwa"
+_MOVE = "wnnwannw"
+_MOVE_FIRST = 7  # the statement numbers what came later last, in each group of columns
+_START = "wawannwannwawn"
+_START_FIRST = 12
 _LOG = "wnnwwwa"
 _OUT = "wnnnwnwwa"
 _KEY = "wnn"
 _DEAD = "a" * 19
-_DEAD_FIRST = 15  # the statement numbers the others of a dead letter's columns last
+_DEAD_FIRST = 15
 _INCIDENT = "a" * 5
 _RESOLVE = "a" * 2
 _AUDIT = "a" * 7
 _AUDIT_FIRST = 6
 _CLOSE = "wa"
+_LABEL = "aaw"
+_TALLY = "nwn"
 
 
 class Batch:
@@ -92,11 +96,13 @@ class Batch:
         "events_through_ms",
         "fences",
         "incidents",
+        "labels",
         "logs",
         "moves",
         "out",
         "resolves",
         "starts",
+        "tallies",
         "tokens",
     )
 
@@ -113,6 +119,8 @@ class Batch:
         self.resolves: list[Row] = []
         self.audits: list[Row] = []
         self.closes: list[Row] = []
+        self.labels: list[Row] = []
+        self.tallies: dict[tuple[int, str], int] = {}
 
     def move(
         self,
@@ -123,9 +131,13 @@ class Batch:
         state: bytes,
         deadline_ms: int | None,
         unless_unsent: bool,
+        waits_at: str | None = None,
     ) -> None:
-        """Take a saga from `version` to `next_version`; with `unless_unsent` only if its outbox is empty."""
-        self.moves.append((saga_id, version, next_version, status, state, deadline_ms, int(unless_unsent)))
+        """Take a saga from `version` to `next_version`; with `unless_unsent` only if its outbox is empty.
+
+        `waits_at` has a letter for each step at which the saga waits or hangs (saga.model.waits_at).
+        """
+        self.moves.append((saga_id, version, next_version, status, state, deadline_ms, int(unless_unsent), waits_at))
 
     def start(
         self,
@@ -141,8 +153,10 @@ class Batch:
         deadline_ms: int | None,
         status: str,
         state: bytes,
+        waits_at: str | None = None,
+        wake_ms: int | None = None,
     ) -> None:
-        """Begin a saga, provided that its business key is free."""
+        """Begin a saga, provided that its business key is free; it is looked at again at `wake_ms`, or its deadline."""
         self.starts.append(
             (
                 definition,
@@ -157,8 +171,21 @@ class Batch:
                 deadline_ms,
                 status,
                 state,
+                waits_at,
+                deadline_ms if wake_ms is None else wake_ms,
             )
         )
+
+    def label(self, saga_id: str, name: str, value: str) -> None:
+        """Mark a saga that is begun here."""
+        self.labels.append((name, value, saga_id))
+
+    def tally(self, definition_id: int, before: str | None, after: str) -> None:
+        """Count a saga where it stands now, and no longer where it stood; `before` is None for a new one."""
+        tallies = self.tallies
+        if before is not None:
+            tallies[definition_id, before] = tallies.get((definition_id, before), 0) - 1
+        tallies[definition_id, after] = tallies.get((definition_id, after), 0) + 1
 
     def log(
         self,
@@ -262,9 +289,11 @@ class Batch:
         """The statement's parameters; saga rows are sorted by id, so that overlapping writers cannot deadlock."""
         self.moves.sort(key=_by_id)
         through = datetime.fromtimestamp(self.events_through_ms / 1000, UTC)
-        arguments: list[Any] = [*_columns(self.fences, _FENCE), through, *_columns(self.moves, _MOVE)]
+        moves = _columns(self.moves, _MOVE)
+        arguments: list[Any] = [*_columns(self.fences, _FENCE), through, *moves[:_MOVE_FIRST]]
         # A start's key, id and the rest feed two inserts; the statement numbers them in this order.
-        arguments += _columns(self.starts, _START)
+        starts = _columns(self.starts, _START)
+        arguments += starts[:_START_FIRST]
         arguments += _columns(self.logs, _LOG)
         arguments += _columns(self.out, _OUT)
         arguments += _columns(rows_of(self.tokens), _KEY)
@@ -277,6 +306,9 @@ class Batch:
         arguments += dead[_DEAD_FIRST:]
         arguments += _columns(self.closes, _CLOSE)
         arguments += audits[_AUDIT_FIRST:]
+        arguments += [*moves[_MOVE_FIRST:], *starts[_START_FIRST:]]  # three columns
+        arguments += _columns(self.labels, _LABEL)
+        arguments += _columns([(*pair, sagas) for pair, sagas in self.tallies.items() if sagas], _TALLY)
         return arguments
 
 

@@ -266,6 +266,16 @@ class PostgresStore:
             await self._side.run(lambda connection: connection.execute(drop))
         return names
 
+    async def recount(self) -> None:
+        """Count all sagas anew, because a process of an older version may have moved some without counting them."""
+
+        async def count(connection: asyncpg.Connection[asyncpg.Record]) -> None:
+            async with connection.transaction():
+                await connection.execute(statement("lock_tally"))
+                await connection.execute(statement("recount_tally"))
+
+        await self._side.run(count)
+
     async def run(self, action: Callable[[asyncpg.Connection[asyncpg.Record]], Awaitable[T]]) -> T:
         """Run an action on the side session's connection; raises Unavailable."""
         return await self._side.run(action)

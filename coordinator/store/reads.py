@@ -14,15 +14,12 @@ import asyncpg
 import msgspec
 
 from coordinator.errors import Unavailable
-from coordinator.saga.model import SagaStatus
 from coordinator.store.database import CONNECT_TIMEOUT_S, GONE, statement
+from coordinator.store.lists import list_query
 from coordinator.wire.rfc3339 import format_ms
 
 STATEMENT_TIMEOUT_S = 5
 ACQUIRE_TIMEOUT_S = 3.0  # a pool that is empty for so long is a system that is too busy
-ID_TIME_MARGIN_MS = 5_000  # an id's own time and the row's created_at differ by less than this
-FOREVER_MS = 2**47
-LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 
 _SESSION = {
     "application_name": "saga-coordinator-reads",
@@ -106,6 +103,7 @@ class SagaRecord(msgspec.Struct, frozen=True):
     input: bytes
     state: bytes
     incidents: list[Incident]
+    labels: dict[str, str]
     log: list[LogEntry] | None
 
 
@@ -128,7 +126,8 @@ class DefinitionUse(msgspec.Struct, frozen=True):
 class ListFilter(msgspec.Struct, frozen=True):
     """Which sagas to list: begun at or after `since_ms` and before `until_ms`; None means any.
 
-    `definitions` are the names that whoever asks may know of.
+    `step` and `participant` are where sagas wait or, suspended, hang. A saga has all of `labels` (name, value) and an
+    open incident for the reason `incident`. `definitions` are the names of those that may be known of.
     """
 
     statuses: tuple[str, ...] | None = None
@@ -136,7 +135,22 @@ class ListFilter(msgspec.Struct, frozen=True):
     business_key: str | None = None
     since_ms: int | None = None
     until_ms: int | None = None
-    definitions: tuple[str, ...] | None = None
+    version: int | None = None
+    step: str | None = None
+    participant: str | None = None
+    labels: tuple[tuple[str, str], ...] = ()
+    incident: str | None = None
+    definitions: frozenset[str] | None = None
+
+
+class FoundSagas(msgspec.Struct, frozen=True):
+    """A page of a list; `behind` is where the next one begins, None at the end of the list.
+
+    A page may be short, even empty, and not be the last: the statement looks at so many sagas and no more.
+    """
+
+    sagas: list[SagaSummary]
+    behind: str | None
 
 
 class SagaReads:
@@ -166,6 +180,7 @@ class SagaReads:
                 if row is None:
                     return None
                 incidents = await connection.fetch(statement("list_incidents"), saga_id)
+                labels = await connection.fetch(statement("get_labels"), [saga_id])
                 log = await connection.fetch(statement("get_log"), saga_id, 0, log_limit) if log_limit else None
             return SagaRecord(
                 _summary(row),
@@ -175,6 +190,7 @@ class SagaReads:
                 row["input"],
                 row["state"],
                 [_incident(incident) for incident in incidents],
+                {label["name"]: label["value"] for label in labels},
                 None if log is None else [_log_entry(entry) for entry in log],
             )
 
@@ -188,10 +204,20 @@ class SagaReads:
         """Sagas by id; unknown ids are left out."""
         return {row["id"]: _summary(row) for row in await self._fetch("list_summaries", saga_ids)}
 
-    async def page(self, chosen: ListFilter, before: str | None, limit: int) -> list[SagaSummary]:
-        """Sagas that fit a filter, newest first, from behind the id `before`."""
-        name, arguments = list_query(chosen, before, limit)
-        return [_summary(row) for row in await self._fetch(name, *arguments)]
+    async def page(self, chosen: ListFilter, before: str | None, limit: int) -> FoundSagas:
+        """Up to `limit` sagas that fit a filter, newest first, from behind the id `before`."""
+        name, arguments = list_query(chosen, before, limit + 1)
+        rows = await self._fetch(name, *arguments)
+        cut = rows[0]["cut"] if rows else None
+        sagas = [_summary(row) for row in rows[:limit] if row["id"] is not None]
+        return FoundSagas(sagas, sagas[-1].id if len(rows) > limit else cut)
+
+    async def labels(self, saga_ids: Sequence[str]) -> dict[str, dict[str, str]]:
+        """The labels of sagas by id; sagas without one are left out."""
+        labels: dict[str, dict[str, str]] = {}
+        for row in await self._fetch("get_labels", saga_ids):
+            labels.setdefault(row["saga_id"], {})[row["name"]] = row["value"]
+        return labels
 
     async def was_done(self, action: str, saga_id: str, version: int, actor: str, reason: str) -> bool:
         """Whether the act that left `version` of a saga was this one."""
@@ -208,6 +234,10 @@ class SagaReads:
         except _NotMigrated:
             return None
         return rows[0]["version_num"] if rows else None
+
+    async def cursor_secret(self) -> bytes:
+        """The secret that all processes of the installation seal cursors with."""
+        return bytes((await self._fetch("get_installation"))[0]["cursor_secret"])
 
     async def log_days_ahead(self) -> int:
         """For how many days from tomorrow on the log has partitions."""
@@ -264,20 +294,6 @@ class SagaReads:
             return self._pool
 
 
-def list_query(chosen: ListFilter, before: str | None, limit: int) -> tuple[str, tuple[Any, ...]]:
-    """The statement, by its name in queries/, that reads a page of a list, and its arguments."""
-    since_ms = chosen.since_ms or 0
-    until_ms = FOREVER_MS if chosen.until_ms is None else chosen.until_ms
-    before_id = min(before or LAST_ID, _first_id(until_ms + ID_TIME_MARGIN_MS))
-    bounds = (before_id, _first_id(since_ms - ID_TIME_MARGIN_MS), since_ms, until_ms, limit)
-    if chosen.business_key is not None:
-        return "list_sagas_of_key", (*bounds, chosen.statuses, chosen.definition, chosen.business_key)
-    if chosen.statuses is None and chosen.definition is None:
-        return "list_sagas", bounds
-    statuses = tuple(SagaStatus) if chosen.statuses is None else chosen.statuses
-    return "list_sagas_by_status", (*bounds, statuses, chosen.definition)
-
-
 class _NotMigrated(Unavailable):
     """A table is missing."""
 
@@ -328,9 +344,3 @@ def _log_entry(row: asyncpg.Record) -> LogEntry:
         row["status"],
         msgspec.Raw(row["data"]),
     )
-
-
-def _first_id(moment_ms: int) -> str:
-    """The smallest version 7 UUID of a millisecond."""
-    text = f"{min(max(moment_ms, 0), 2**48 - 1):012x}"
-    return f"{text[:8]}-{text[8:]}-0000-0000-000000000000"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from coordinator.api.documents.common import PARAMETER_PROBLEMS
-from coordinator.api.openapi import Answer, Document
-from coordinator.services.catalogue import DefinitionView
+from coordinator.api.openapi import Answer, Document, in_path
+from coordinator.services.catalogue import DefinitionDetail, DefinitionView
 
 
 class DefinitionList(msgspec.Struct, frozen=True):
@@ -22,4 +22,15 @@ DEFINITIONS = Document(
     "The versions of all definitions, and how many sagas run on each",
     {200: Answer("All that are loaded here or were ever registered", DefinitionList)},
     PARAMETER_PROBLEMS,
+)
+DEFINITION = Document(
+    "getDefinition",
+    "definitions",
+    "A version of a definition: its steps as data, what it is started with, and how many sagas there are of it",
+    {200: Answer("The version", DefinitionDetail)},
+    {404: "There is no such version", **PARAMETER_PROBLEMS},
+    parameters=[
+        in_path("name", {"type": "string", "pattern": "^[A-Z][A-Za-z0-9]{0,62}$"}),
+        in_path("version", {"type": "integer", "minimum": 1, "maximum": 32_767}),
+    ],
 )

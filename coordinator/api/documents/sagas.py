@@ -5,24 +5,31 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import msgspec
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from coordinator.api.documents.common import (
     BODY_PROBLEMS,
     IDEMPOTENCY_KEY,
-    MOMENT,
-    PARAMETER_PROBLEMS,
     SAGA_ID,
     STEP,
     Body,
 )
-from coordinator.api.openapi import Answer, Document, in_query
+from coordinator.api.filters import LABEL_NAME, LABEL_VALUE_MAX
+from coordinator.api.openapi import Answer, Document
 from coordinator.api.problems import Problem
-from coordinator.saga.model import SagaStatus
-from coordinator.services.views import SagaDetail
-from coordinator.store.reads import LogEntry, SagaSummary
+from coordinator.store.reads import SagaSummary
 
+LABELS_MAX = 8  # of a saga
 OUTCOMES = ("created", "existing", "conflict", "invalid", "failed")
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("a label's value is printable text")
+    return text
+
+
+LabelValue = Annotated[str, Field(min_length=1, max_length=LABEL_VALUE_MAX), AfterValidator(_printable)]
 
 
 class StartBody(Body):
@@ -34,6 +41,15 @@ class StartBody(Body):
     start_at: Annotated[
         str | None, Field(max_length=40, description="RFC 3339; the saga is scheduled for this moment.")
     ] = None
+    labels: Annotated[
+        dict[Annotated[str, Field(pattern=f"^{LABEL_NAME}$")], LabelValue],
+        Field(
+            default_factory=dict,
+            max_length=LABELS_MAX,
+            examples=[{"tenant": "acme"}],
+            description="To find the saga by. No part of what makes two requests the same: the first one's stay.",
+        ),
+    ]
 
 
 class CompleteStepBody(Body):
@@ -71,22 +87,9 @@ class BulkAnswer(msgspec.Struct, frozen=True):
     items: list[BulkItem]
 
 
-class SagaPage(msgspec.Struct, frozen=True):
-    """A page of sagas, newest first; `next_cursor` is null on the last one."""
-
-    sagas: list[SagaSummary]
-    next_cursor: str | None
-
-
-class LogPage(msgspec.Struct, frozen=True):
-    """A page of a saga's log; `next_after` is null on the last one."""
-
-    entries: list[LogEntry]
-    next_after: int | None
-
-
 _ORDER = {
     "definition": "OrderFulfillment",
+    "labels": {"tenant": "acme", "region": "eu"},
     "input": {
         "order_id": "order-1001",
         "customer_id": "customer-7",
@@ -130,46 +133,6 @@ START_MANY = Document(
     BulkBody,
     {"sagas": [_ORDER]},
     [IDEMPOTENCY_KEY],
-)
-GET = Document(
-    "getSaga",
-    "sagas",
-    "One saga with its steps",
-    {200: Answer("The saga", SagaDetail)},
-    {**_MISSING, **PARAMETER_PROBLEMS},
-    parameters=[SAGA_ID, in_query("include", "Also the beginning of its log.", {"type": "string", "enum": ["log"]})],
-)
-LOG = Document(
-    "getSagaLog",
-    "sagas",
-    "A saga's log",
-    {200: Answer("Transitions, oldest first", LogPage)},
-    {**_MISSING, **PARAMETER_PROBLEMS},
-    parameters=[
-        SAGA_ID,
-        in_query("after", "Entries behind this version.", {"type": "integer", "minimum": 0, "default": 0}),
-        in_query("limit", "How many.", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 1000}),
-    ],
-)
-LIST = Document(
-    "listSagas",
-    "sagas",
-    "Sagas, newest first",
-    {200: Answer("A page", SagaPage)},
-    {400: "The cursor is not of this list", **PARAMETER_PROBLEMS},
-    parameters=[
-        in_query(
-            "status",
-            "May be repeated.",
-            {"type": "array", "items": {"type": "string", "enum": [status.value for status in SagaStatus]}},
-        ),
-        in_query("definition", "A definition's name.", {"type": "string"}),
-        in_query("business_key", "Taken literally.", {"type": "string", "minLength": 1, "maxLength": 200}),
-        in_query("since", "Begun at this moment or later.", MOMENT),
-        in_query("until", "Begun before this moment.", MOMENT),
-        in_query("limit", "How many.", {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}),
-        in_query("cursor", "`next_cursor` of the page before.", {"type": "string"}),
-    ],
 )
 COMPLETE_STEP = Document(
     "completeStep",

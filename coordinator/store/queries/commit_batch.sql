@@ -27,14 +27,17 @@ moved AS (
         deadline = n.deadline,
         wake_at = CASE WHEN n.deadline IS NOT NULL THEN least(s.wake_at, n.deadline) END,
         status = n.status,
-        state = n.state
+        state = n.state,
+        waits_at = n.waits_at,
+        hangs_at = CASE WHEN n.status = 'suspended' THEN n.waits_at END
     FROM (
         SELECT
-            m.id, m.version, m.next_version, m.status, m.state, m.unless_unsent,
+            m.id, m.version, m.next_version, m.status, m.state, m.unless_unsent, m.waits_at,
             to_timestamp(m.deadline_ms::double precision / 1000) AS deadline
         FROM unnest(
-            $12::text::uuid[], $13::text::integer[], $14::text::integer[], $15::text::text[], $16::bytea[], $17::text::bigint[], $18::text::boolean[]
-        ) AS m (id, version, next_version, status, state, deadline_ms, unless_unsent)
+            $12::text::uuid[], $13::text::integer[], $14::text::integer[], $15::text::text[], $16::bytea[], $17::text::bigint[], $18::text::boolean[],
+            $85::text::text[]
+        ) AS m (id, version, next_version, status, state, deadline_ms, unless_unsent, waits_at)
     ) AS n
     WHERE s.id = n.id AND s.version = n.version
         AND (NOT n.unless_unsent OR NOT EXISTS (SELECT FROM outbox AS o WHERE o.saga_id = n.id))
@@ -48,16 +51,25 @@ keyed AS (
 started AS (
     INSERT INTO saga (
         id, part, definition_id, created_at, business_key, traceparent, input,
-        version, updated_at, deadline, wake_at, status, state
+        version, updated_at, deadline, wake_at, status, state, waits_at, hangs_at
     )
     SELECT
         b.id, b.part, b.definition_id, now(), b.business_key, b.traceparent, b.input, b.version, now(),
-        to_timestamp(b.deadline_ms::double precision / 1000), to_timestamp(b.deadline_ms::double precision / 1000),
-        b.status, b.state
+        to_timestamp(b.deadline_ms::double precision / 1000), to_timestamp(b.wake_ms::double precision / 1000),
+        b.status, b.state, b.waits_at, CASE WHEN b.status = 'suspended' THEN b.waits_at END
     FROM unnest(
         $21::text::uuid[], $23::text::smallint[], $24::text::smallint[], $20::text[], $25::text::text[], $26::bytea[], $27::text::integer[],
-        $28::text::bigint[], $29::text::text[], $30::bytea[]
-    ) AS b (id, part, definition_id, business_key, traceparent, input, version, deadline_ms, status, state)
+        $28::text::bigint[], $29::text::text[], $30::bytea[], $86::text::text[], $87::text::bigint[]
+    ) AS b (
+        id, part, definition_id, business_key, traceparent, input, version, deadline_ms, status, state, waits_at, wake_ms
+    )
+),
+labelled AS (
+    INSERT INTO saga_label (name, value, saga_id) SELECT * FROM unnest($88::text[], $89::text[], $90::text::uuid[])
+),
+tallied AS (
+    INSERT INTO saga_tally (definition_id, status, sagas)
+    SELECT * FROM unnest($91::text::smallint[], $92::text::text[], $93::text::bigint[])
 ),
 logged AS (
     INSERT INTO saga_log (saga_id, version, at, part, event, step_name, status, data)

@@ -11,6 +11,7 @@ import httpx
 from starlette.types import Scope
 
 from coordinator.api.access import Mode, Principal, Role
+from coordinator.api.cursors import Cursors
 from coordinator.api.routes import Declared
 from coordinator.choreography.choreographies import Choreographies
 from coordinator.choreography.replaying import Replays
@@ -151,6 +152,7 @@ async def open_desk(office: Office) -> AsyncIterator[Desk]:
             ),
         ),
         limits=ApiSettings(),
+        cursors=Cursors(b"x" * 32),
     )
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
         yield Desk(office, client, app.state.routes.declared, flow)

@@ -27,6 +27,7 @@ SELECT md5(concat_ws(
     (SELECT string_agg(s::text, ',' ORDER BY s.id) FROM saga AS s),
     (SELECT string_agg(k::text, ',' ORDER BY k.definition, k.business_key) FROM saga_key AS k),
     (SELECT string_agg(l::text, ',' ORDER BY l.saga_id, l.version) FROM saga_log AS l),
+    (SELECT string_agg(n::text, ',' ORDER BY n.saga_id, n.name) FROM saga_label AS n),
     (SELECT string_agg(i::text, ',' ORDER BY i.saga_id, i.saga_version) FROM incident AS i),
     (SELECT string_agg(a::text, ',' ORDER BY a.id) FROM audit_log AS a)
 )) AS digest

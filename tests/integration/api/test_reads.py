@@ -183,6 +183,10 @@ def test_the_openapi_document_describes_every_route_and_refers_to_nothing_missin
         ("get", "/v1/sagas/{saga_id}/log"),
         ("get", "/v1/sagas/{saga_id}/events"),
         ("get", "/v1/events"),
+        ("get", "/v1/sagas/{saga_id}/commands"),
+        ("get", "/v1/sagas/{saga_id}/timeline"),
+        ("get", "/v1/sagas/counts"),
+        ("get", "/v1/definitions/{name}/versions/{version}"),
         ("post", "/v1/sagas/{saga_id}/retry"),
     }
     names = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}

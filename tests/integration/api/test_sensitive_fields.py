@@ -122,7 +122,7 @@ def test_neither_log_nor_metrics_hold_sensitive_fields(api: Api) -> None:
     assert api.post("/v1/sagas/bulk", {"sagas": [secret_order("logged-2"), wrong]}).status == 200
     assert api.post("/v1/sagas", secret_order("logged") | {"version": 9}).status == 422
     assert TOKEN in api.get(f"/v1/sagas/{started.json['id']}").body.decode()
-    said = api.child.output() + api.get("/metrics").body.decode()
+    said = api.child.output() + api.metrics().body.decode()
     assert "saga_http_request_seconds" in said
     assert not [canary for canary in CANARIES if canary in said]
 

@@ -16,7 +16,7 @@ from tests.integration.store.workload import Connection, Workload
 SAGAS = 500
 BATCH = 100
 SPARE = 0.5
-CHANGING = {"version", "updated_at", "deadline", "wake_at", "status", "state"}
+CHANGING = {"version", "updated_at", "deadline", "wake_at", "status", "state", "waits_at"}
 
 
 @pytest.fixture

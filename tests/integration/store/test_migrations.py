@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -66,6 +67,15 @@ BROKEN = {
     "a_note_belongs_to_an_incident": "INSERT INTO incident_note (incident_id, actor, text)"
     " SELECT 7, 'ann', $1::uuid::text",
     "a_note_says_something": "INSERT INTO incident_note (incident_id, actor, text) SELECT 7, $1::uuid::text, ' '",
+    "only_a_suspended_saga_hangs": "UPDATE saga SET hangs_at = 'A' WHERE id = $1",
+    "a_label_is_on_a_saga_once": "INSERT INTO saga_label SELECT 'a', 'b', $1 FROM generate_series(1, 2)",
+    "a_saga_has_one_value_per_label": "INSERT INTO saga_label SELECT 'a', n::text, $1 FROM generate_series(1, 2) AS n",
+    "a_label_has_a_name_and_a_value": "INSERT INTO saga_label VALUES ('a', '', $1)",
+    "a_tally_counts_a_word_of_the_dictionary": "INSERT INTO saga_tally"
+    " SELECT definition_id, 'finished', 1 FROM saga WHERE id = $1",
+    "there_is_one_installation_only": "INSERT INTO installation (one, cursor_secret)"
+    " SELECT false, input FROM saga WHERE id = $1",
+    "a_cursor_secret_is_long_enough": "UPDATE installation SET cursor_secret = 'short' WHERE $1::uuid IS NOT NULL",
     "a_resolved_incident_says_by_whom": "INSERT INTO incident (saga_id, saga_version, reason, detail, resolved_at)"
     " VALUES ($1, 1, 'r', '', now())",
 }
@@ -81,6 +91,26 @@ OLD_LETTERS = (
 OLD_LETTER = (
     "INSERT INTO dead_letter (kind, reason, detail, cluster_id, topic, partition, first_offset, next_offset, value,"
     " value_length, headers) VALUES ('record', $1, '', 'c', 't', 0, $2::bigint, $2::bigint + 1, $3, $4, $5)"
+)
+
+# status, state, and the steps (a letter each) at which such a saga waits or hangs
+OLD_SAGAS = (
+    ("pending", b'{"steps":[{"outcome":"completed"},{"outcome":"issued","deadline_ms":5},{}]}', "B"),
+    (
+        "compensating",
+        b'{"steps":[{"outcome":"completed","undo":"dead_lettered","deadline_ms":5}],"facing":"backward"}',
+        "A",
+    ),
+    ("suspended", b'{"steps":[{"outcome":"completed"},{},{"outcome":"unknown"}]}', "C"),
+    ("suspended", b'{"steps":[{"undo":"dead_lettered"},{"outcome":"unknown","undo":"none"}],"facing":"backward"}', "A"),
+    ("suspended", b'{"steps":[{},{}]}', None),
+    ("completed", b'{"steps":[{"outcome":"completed"}]}', None),
+    ("failed", b'{"steps":[{"outcome":"failed"}],"facing":"backward"}', None),
+)
+OLD_SAGA = (
+    "INSERT INTO saga (id, part, definition_id, created_at, business_key, input, version, updated_at, status, state,"
+    " deadline, wake_at) SELECT gen_random_uuid(), 0, 1, now(), $1::integer::text, '{}', 1, now(), $2, $3,"
+    " CASE WHEN $4 THEN now() END, CASE WHEN $4 THEN now() END"
 )
 
 
@@ -211,6 +241,28 @@ async def test_letters_of_the_first_tables_say_whether_they_are_whole(fresh_data
         await connection.close()
     assert [row["complete"] for row in rows] == [True, True, False, False, False]
     assert {(row["state"], row["tries"], row["next_try_at"]) for row in rows} == {("open", 0, None)}
+
+
+async def test_sagas_of_the_second_tables_are_counted_and_found_where_they_wait(fresh_database: str) -> None:
+    """A database with sagas is migrated: all are counted, and those that wait or hang can be found by their steps."""
+    connection = await asyncpg.connect(fresh_database)
+    try:
+        await _run_statements(connection, "0001")
+        await _run_statements(connection, "0002")
+        for number, (status, state, _) in enumerate(OLD_SAGAS):
+            going = status in ("pending", "compensating")
+            await connection.execute(OLD_SAGA, number, status, state, going)
+        await _run_statements(connection, "0003")
+        rows = await connection.fetch("SELECT waits_at, hangs_at FROM saga ORDER BY business_key")
+        tallies = await connection.fetch("SELECT status, sum(sagas) AS sagas FROM saga_tally GROUP BY status")
+    finally:
+        await connection.close()
+    assert [row["waits_at"] for row in rows] == [letters for _, _, letters in OLD_SAGAS]
+    assert [row["hangs_at"] for row in rows] == [
+        letters if status == "suspended" else None for status, _, letters in OLD_SAGAS
+    ]
+    wanted = Counter(status for status, _, _ in OLD_SAGAS)
+    assert {row["status"]: row["sagas"] for row in tallies} == wanted
 
 
 async def _run_statements(connection: asyncpg.Connection[asyncpg.Record], revision: str) -> None:

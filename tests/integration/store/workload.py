@@ -24,7 +24,10 @@ from sagas.order_fulfillment import order_fulfillment
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 PARTS = 4
-TABLES = ("saga", "saga_key", "saga_log", "outbox", "shard", "dead_letter", "incident", "audit_log")
+TABLES = (
+    *("saga", "saga_key", "saga_log", "saga_label", "saga_tally"),
+    *("outbox", "shard", "dead_letter", "incident", "audit_log"),
+)
 NAME, VERSION = order_fulfillment.name, order_fulfillment.version
 RESULTS: dict[str, dict[str, Any]] = {
     "reserve_inventory": {"reservation_id": "0198c0de-0000-7000-8000-000000000001"},
@@ -107,7 +110,7 @@ class Workload:
             self._write(batch, one, moved, type(event).__name__)
             saga = moved.saga
             state = dump_state(saga)
-            batch.move(saga.id, before.version, saga.version, saga.status, state, saga.waking_ms, False)
+            batch.move(saga.id, before.version, saga.version, saga.status, state, saga.waking_ms, False, saga.waits_at)
         return batch
 
     async def run(self, made: Sequence[Made], *, refuse: str | None = None) -> None:
@@ -139,6 +142,8 @@ class Workload:
             saga.waking_ms,
             saga.status,
             dump_state(saga),
+            saga.waits_at,
+            self.now_ms + order_fulfillment.shortest_ms,
         )
 
     def _write(self, batch: Batch, one: Made, moved: Moved, event: str) -> None:

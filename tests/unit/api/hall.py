@@ -75,6 +75,7 @@ def hall(authenticator: Authenticator, record: Record | None = None, **others: A
                 "checks": [],
                 "authenticator": authenticator,
                 "refusals": record or Record(),
+                "tracing": None,
                 **others,
             }
         )

@@ -16,7 +16,7 @@ from tests.unit.api.hall import ByHeader, client, hall
 
 DOC = Path(__file__).parents[3] / "docs" / "roles.md"
 BEGIN, END = "<!-- printed: roles -->\n", "\n<!-- end -->"
-OPEN = {"/livez", "/readyz", "/metrics"}
+OPEN = {"/livez", "/readyz"}
 AN_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 
 
@@ -87,7 +87,7 @@ async def test_strangers_do_not_learn_what_there_is(method: str, path: str) -> N
         assert known.status_code in (200, 404, 405)
 
 
-async def test_health_and_metrics_ask_nobody() -> None:
+async def test_health_asks_nobody() -> None:
     """What tells how the process is answers without a token."""
     async with client(hall(ByHeader())) as asking:
         assert {(await asking.get(path)).status_code for path in OPEN} == {200}
