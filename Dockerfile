@@ -5,6 +5,7 @@
 #   docker run saga-coordinator saga serve --role engine        ... or one half of it
 #   docker run saga-coordinator saga migrate                    bring the database to the newest migration
 #   docker run saga-coordinator saga topics                     create the topics that are missing
+#   docker run saga-coordinator saga keys bootstrap ann         make an administrator's API key and print its token
 #   docker run saga-coordinator python -m participants.payment  a sample participant
 #
 # Settings come from the environment (SAGA_...); docker-compose.yml shows the ones that are needed.
@@ -42,10 +43,12 @@ LABEL org.opencontainers.image.title="saga-coordinator" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 
-# A fixed number, so that volumes and policies can name it; nothing to log in with, nothing to install with.
+# A fixed number, so that volumes and policies can name it; nothing to log in with, nothing to install with. A volume
+# that is mounted where API keys are kept gets the owner of that folder.
 RUN groupadd --gid 10001 saga \
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin saga \
- && python -m pip uninstall --yes --quiet --root-user-action ignore pip
+ && python -m pip uninstall --yes --quiet --root-user-action ignore pip \
+ && mkdir --mode 0700 /run/keys && chown 10001:10001 /run/keys
 
 # Owned by root: the process cannot change its own code.
 COPY --from=builder /opt/venv /opt/venv

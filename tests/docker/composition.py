@@ -99,8 +99,16 @@ class Composition:
 
     def http(self, service: str) -> httpx.Client:
         """Return a client of a service's published port."""
+        headers = {"Authorization": f"Bearer {self.token()}"} if service == "coordinator" else {}
         # Whatever proxy the environment names, it has no business between us and this machine.
-        return httpx.Client(base_url=f"http://127.0.0.1:{self.ports[service]}", timeout=30, trust_env=False)
+        url = f"http://127.0.0.1:{self.ports[service]}"
+        return httpx.Client(base_url=url, timeout=30, trust_env=False, headers=headers)
+
+    def token(self) -> str:
+        """Return the administrator's token, got as the compose file's header says."""
+        code, output = self.execute("coordinator", "cat", "/run/keys/admin")
+        assert code == 0, output
+        return output.strip()
 
     def _compose(self, *arguments: str, timeout_s: float) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

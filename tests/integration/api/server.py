@@ -119,7 +119,7 @@ class Api:
 
     def fetch(self, query: str, *arguments: Any) -> list[asyncpg.Record]:
         """Ask the database directly."""
-        return run_async(_fetch(self.database_url, query, arguments))
+        return ask_database(self.database_url, query, *arguments)
 
 
 def start_api(stack: LocalStack, name: str, database: str, prefix: str, **settings: str) -> Api:
@@ -157,6 +157,11 @@ def order(number: str, **changes: Any) -> dict[str, Any]:
         "address": {"country": "DE", "city": "Berlin", "street": "Unter den Linden 1"},
     }
     return {"definition": "OrderFulfillment", "input": {**fine, **changes}}
+
+
+def ask_database(url: str, query: str, *arguments: Any) -> list[asyncpg.Record]:
+    """Ask a database directly."""
+    return run_async(_fetch(url, query, arguments))
 
 
 def _answer(response: http.client.HTTPResponse) -> Answer:

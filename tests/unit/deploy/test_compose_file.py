@@ -14,7 +14,7 @@ from deploy.local.places import PROJECT
 
 COMPOSE: dict[str, Any] = yaml.safe_load((PROJECT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-ONE_SHOTS = {"migrate", "topics"}
+ONE_SHOTS = {"migrate", "topics", "keys"}
 LONG_RUNNING = set(SERVICES) - ONE_SHOTS
 OUR_IMAGE = "saga-coordinator:"
 SECRET = re.compile(r"password|passwd|secret|token|credential|api_?key", re.IGNORECASE)
@@ -128,11 +128,17 @@ def test_ports_are_published_on_this_machine_only(name: str) -> None:
         assert re.fullmatch(r"127\.0\.0\.1:\$\{[A-Z]+_PORT:-[0-9]+\}:[0-9]+", port)
 
 
-def test_what_has_no_authentication_is_not_open_to_others() -> None:
-    """The coordinator may listen on all addresses of its container because its one port is published on loopback."""
+def test_nobody_is_served_without_a_token() -> None:
+    """The coordinator asks everybody, its one port is published on loopback, and an administrator's key is provided."""
     coordinator = SERVICES["coordinator"]
     assert coordinator["environment"]["SAGA_API__HOST"] == "0.0.0.0"
-    assert coordinator["environment"]["SAGA_API__INSECURE"] == "true"
+    assert coordinator["environment"]["SAGA_API__AUTHENTICATION"] == "required"
+    assert not [name for service in SERVICES.values() for name in service.get("environment", {}) if "INSECURE" in name]
+    assert SERVICES["keys"]["command"][:3] == ["saga", "keys", "bootstrap"]
+    [(volume, folder)] = [mount.split(":") for mount in SERVICES["keys"]["volumes"]]
+    assert f"{volume}:{folder}:ro" in coordinator["volumes"]
+    assert f"mkdir --mode 0700 {folder} && chown 10001:10001 {folder}" in dict(final_stage())["RUN"]
+    assert SERVICES["keys"]["command"][-1].startswith(f"{folder}/")
     assert [port.split(":")[0] for port in coordinator["ports"]] == ["127.0.0.1"]
 
 
@@ -157,7 +163,8 @@ def test_the_start_is_ordered() -> None:
     healthy = {"condition": "service_healthy"}
     assert SERVICES["migrate"]["depends_on"] == {"postgres": healthy}
     assert SERVICES["topics"]["depends_on"] == {"kafka": healthy}
-    assert SERVICES["coordinator"]["depends_on"] == {"migrate": done, "topics": done}
+    assert SERVICES["keys"]["depends_on"] == {"migrate": done}
+    assert SERVICES["coordinator"]["depends_on"] == {"migrate": done, "topics": done, "keys": done}
     for name in PARTICIPANTS:
         assert SERVICES[name]["depends_on"] == {"postgres": healthy, "topics": done}
     for name in ONE_SHOTS:
@@ -187,7 +194,7 @@ def test_images_are_pinned() -> None:
 
 
 def test_data_is_kept_in_named_volumes() -> None:
-    """What Postgres, Kafka and Prometheus store outlives their containers; the rest is mounted read-only."""
+    """What Postgres, Kafka and Prometheus store, and the key, outlives containers; the rest is mounted read-only."""
     named = set()
     for service in SERVICES.values():
         for volume in service.get("volumes", []):
@@ -197,7 +204,7 @@ def test_data_is_kept_in_named_volumes() -> None:
                 assert (PROJECT / source).exists()
             else:
                 named.add(source)
-    assert named == set(COMPOSE["volumes"]) == {"postgres-data", "kafka-data", "prometheus-data"}
+    assert named == set(COMPOSE["volumes"]) == {"postgres-data", "kafka-data", "prometheus-data", "admin-key"}
 
 
 def test_kafka_makes_no_topic_by_accident() -> None:
