@@ -51,6 +51,7 @@ from coordinator.store.migrations import is_current
 from coordinator.store.postgres import PostgresStore
 from coordinator.store.reads import SagaReads
 from coordinator.store.replicas import Replicas
+from coordinator.store.roles import standing
 
 log = structlog.get_logger()
 
@@ -117,6 +118,7 @@ class Coordinator:
         try:
             await self._patiently("Postgres", self._store.start)
             await self._patiently("the migrations", self._migrated)
+            await self._patiently("Postgres", self._warn_of_might)
             topology = await self._patiently("the topics", self._topology)
             cluster = await self._patiently("Kafka", lambda: cluster_id(bootstrap, security=self._security))
             await self._patiently("Kafka", bus.start)
@@ -279,6 +281,13 @@ class Coordinator:
     async def _migrated(self) -> None:
         if not await self._store.run(is_current):
             raise Unavailable("the database lacks migrations: run `saga migrate`")
+
+    async def _warn_of_might(self) -> None:
+        """Say so when the database would let this process change what is in the audit."""
+        found = await self._store.run(standing)
+        if found.is_mighty:
+            advice = "let SAGA_DATABASE__URL name a role of its own, and SAGA_DATABASE__MIGRATION_URL the owner"
+            log.warning("runs_as_owner_of_the_database", role=found.role, advice=advice)
 
     async def _topology(self) -> Topology:
         specs = topic_specs(self._settings, self._registry.participants, self._choreographies.sources)

@@ -17,6 +17,7 @@ from coordinator.engine.registry import Registry
 from coordinator.engine.topology import Topology
 from coordinator.errors import Conflict, InvalidInput, NotFound, Unavailable
 from coordinator.kafka.records import Record
+from coordinator.observability.acts import say_act
 from coordinator.observability.metrics import Metrics
 from coordinator.services.legibility import KeptRecord, Legible, Refusal, changed_identity, legible, refusal_of
 from coordinator.services.recovery import LEASE_MS, send_again
@@ -148,6 +149,7 @@ class LetterService:
         )
         if not rows:
             raise _moved_on((await self._kept(letter_id)).summary)
+        say_act(actor=actor, action="redrive", reason=reason, request_id=request_id, letter_id=letter_id)
         try:
             await send_again(self._store, self._bus, self._topology, rows)
         except Unavailable as error:
@@ -164,6 +166,8 @@ class LetterService:
         kept = await self._kept(letter_id)
         self._check_open(kept.summary, "discard it", "resolve")
         rows = await self._store.fetch("discard_dead_letter", letter_id, actor, reason, request_id)
+        if rows:
+            say_act(actor=actor, action="discard", reason=reason, request_id=request_id, letter_id=letter_id)
         after = (await self._kept(letter_id)).summary
         if not rows:
             raise _moved_on(after)

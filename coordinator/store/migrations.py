@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 from alembic.config import Config
@@ -12,6 +11,7 @@ from alembic.config import Config
 from alembic import command
 from coordinator.errors import ConfigurationError
 from coordinator.store.database import connect
+from coordinator.store.roles import let_in
 
 
 def scripts_folder() -> Path:
@@ -33,10 +33,10 @@ def head() -> str:
     return revisions[-1]
 
 
-async def migrate(url: str) -> None:
-    """Bring a database to the newest migration; any number of processes may call this at once.
+async def migrate(url: str, application_url: str | None = None) -> None:
+    """Bring a database to the newest migration as its owner, and give the application's role its rights.
 
-    Raises Unavailable when Postgres does not answer.
+    Any number of processes may call this at once. Raises Unavailable when Postgres does not answer.
     """
     connection = await connect(url, engine=False)
     await connection.close()
@@ -44,9 +44,11 @@ async def migrate(url: str) -> None:
 
     config = Config()
     config.set_main_option("script_location", str(scripts_folder()).replace("%", "%%"))
-    config.attributes["url"] = _sqlalchemy_url(url)
+    config.attributes["url"] = url
     # env.py runs an event loop of its own.
     await asyncio.to_thread(command.upgrade, config, "head")
+    if application_url is not None and application_url != url:
+        await let_in(url, application_url)
 
 
 async def is_current(connection: asyncpg.Connection[asyncpg.Record]) -> bool:
@@ -56,10 +58,3 @@ async def is_current(connection: asyncpg.Connection[asyncpg.Record]) -> bool:
     except asyncpg.UndefinedTableError:
         return False
     return bool(found == head())
-
-
-def _sqlalchemy_url(url: str) -> str:
-    parts = urlsplit(url)
-    if not parts.scheme.startswith("postgres"):
-        raise ConfigurationError("database.url must begin with postgresql://")
-    return urlunsplit(parts._replace(scheme="postgresql+asyncpg"))

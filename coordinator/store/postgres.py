@@ -14,6 +14,7 @@ import asyncpg
 import msgspec
 
 from coordinator.errors import Unavailable
+from coordinator.observability.acts import say_act
 from coordinator.store.batch import Batch, Token, rows_of
 from coordinator.store.database import GONE, check_durability, connect, statement
 
@@ -142,6 +143,8 @@ class PostgresStore:
         outcome is unknown).
         """
         row = await self._hot.fetchrow("commit_batch", *batch.arguments())
+        for act in batch.audits:
+            say_act(**act._asdict())
         return Committed(row["at_ms"], row["now_ms"])
 
     async def load(self, saga_ids: Sequence[str]) -> list[SagaRow]:
@@ -254,12 +257,7 @@ class PostgresStore:
 
         Takes the log's table for a moment: gives up, with Unavailable, when that is not to be had at once.
         """
-        names = [str(row["day"]) for row in await self._side.fetch("expired_log_days", older_than_days)]
-        if names:
-            # From the catalogue, and quoted all the same: a name cannot be a parameter.
-            drop = "DROP TABLE " + ", ".join(f'"{name}"' for name in names)
-            await self._side.run(lambda connection: connection.execute(drop))
-        return names
+        return [str(row["day"]) for row in await self._side.fetch("drop_log_days", older_than_days)]
 
     async def run(self, action: Callable[[asyncpg.Connection[asyncpg.Record]], Awaitable[T]]) -> T:
         """Run an action on the side session's connection; raises Unavailable."""

@@ -159,9 +159,19 @@ recovered AS (
     WHERE l.saga_id = w.saga_id AND l.command_id = w.command_id AND l.kind <> 'record' AND l.state = 'open'
 ),
 audited AS (
-    INSERT INTO audit_log (actor, action, saga_id, reason, version_before, version_after, request_id)
-    SELECT *
-    FROM unnest($72::text[], $73::text[], $74::uuid[], $75::text[], $76::integer[], $77::integer[], $84::text[])
+    INSERT INTO audit_log (
+        actor, action, saga_id, reason, version_before, version_after, request_id, state_before, state_after
+    )
+    SELECT
+        a.actor, a.action, a.saga_id, a.reason, a.version_before, a.version_after, a.request_id,
+        jsonb_build_object('status', a.status_before, 'version', a.version_before),
+        jsonb_build_object('status', a.status_after, 'version', a.version_after)
+    FROM unnest(
+        $72::text[], $73::text[], $74::uuid[], $75::text[], $76::integer[], $77::integer[], $84::text[], $85::text[],
+        $86::text[]
+    ) AS a (
+        actor, action, saga_id, reason, version_before, version_after, request_id, status_before, status_after
+    )
 )
 SELECT
     CASE

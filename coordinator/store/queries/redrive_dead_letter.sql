@@ -13,10 +13,15 @@ WITH taken AS (
         changed_because = $4::text
     WHERE id = $1::bigint AND tries = $2::integer AND state = 'open' AND kind = 'record'
     RETURNING
-        id, tries, partition, key, coalesce(edited_value, value) AS value, coalesce(edited_headers, headers) AS headers
+        id, tries, partition, key, coalesce(edited_value, value) AS value, coalesce(edited_headers, headers) AS headers,
+        state, reason, num_nonnulls(edited_value, edited_headers) > 0 AS edited
 ),
 audited AS (
-    INSERT INTO audit_log (actor, action, letter_id, reason, request_id)
-    SELECT $3::text, 'redrive', id, $4::text, $8::text FROM taken
+    INSERT INTO audit_log (actor, action, letter_id, reason, request_id, state_before, state_after)
+    SELECT
+        $3::text, 'redrive', id, $4::text, $8::text,
+        jsonb_build_object('state', 'open', 'reason', reason, 'tries', $2::integer),
+        jsonb_build_object('state', state, 'reason', reason, 'tries', tries, 'edited', edited)
+    FROM taken
 )
 SELECT id, tries, partition, key, value, headers FROM taken

@@ -18,6 +18,7 @@ from coordinator.services.upkeep import Upkeep
 from coordinator.store.migrations import migrate
 from coordinator.store.postgres import PostgresStore
 from coordinator.store.replicas import Replicas
+from deploy.local.stack import LocalStack
 from sagas import definitions
 from tests.e2e.world import eventually
 
@@ -71,10 +72,11 @@ class Chores:
 
 
 @pytest.fixture
-async def store(fresh_database: str) -> AsyncIterator[PostgresStore]:
+async def store(stack: LocalStack, fresh_database: str) -> AsyncIterator[PostgresStore]:
     """Give the store of a migrated database."""
-    await migrate(fresh_database)
-    store = PostgresStore(fresh_database)
+    application_url = stack.application_url(fresh_database)
+    await migrate(fresh_database, application_url)
+    store = PostgresStore(application_url)
     await store.start()
     yield store
     await store.stop()
