@@ -42,6 +42,7 @@ from coordinator.kafka.subscriber import Subscriber
 from coordinator.kafka.topics import cluster_id, partition_counts
 from coordinator.observability.metrics import Metrics
 from coordinator.parts import SystemChance, SystemClock, flow, recovery, security, topic_specs
+from coordinator.services.auditing import Auditing
 from coordinator.services.recovery import Recovery
 from coordinator.services.sagas import SagaService
 from coordinator.services.upkeep import Upkeep
@@ -83,6 +84,7 @@ class Coordinator:
         self._reads = SagaReads(url, settings.database.pool_max)
         self._security = security(settings)
         self._clock = SystemClock()
+        self._auditing = Auditing(self._api_store, self._clock)
         self._chance = SystemChance()
         self._stopping = asyncio.Event()
         self._answered = asyncio.Event()
@@ -181,8 +183,10 @@ class Coordinator:
                 authenticator=Anybody(),
             )
         )
+        recording = asyncio.create_task(self._auditing.run(self._answered), name="refusals")
         # What a request in hand commits while we stop is published and acknowledged, too.
         await service.run(self._answered)
+        await recording
         if lifecycle is not None:
             await lifecycle.drain(STOP_S / 4)
 

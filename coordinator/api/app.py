@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from coordinator.api import openapi
 from coordinator.api.access import Authenticator, Permission
+from coordinator.api.audit import add_audit_route
 from coordinator.api.bodies import Limits
 from coordinator.api.definitions import add_definition_routes
 from coordinator.api.documents import catalogue
@@ -32,6 +33,7 @@ from coordinator.engine.flow import Flow
 from coordinator.engine.registry import Registry
 from coordinator.errors import SagaError
 from coordinator.services.sagas import SagaService
+from coordinator.store.audit import AuditReads
 from coordinator.store.reads import SagaReads
 
 _DESCRIPTION = "Starts sagas, shows them, and lets suspended ones go on. Every error is application/problem+json."
@@ -62,6 +64,7 @@ def create_app(parts: ApiParts) -> FastAPI:
     add_saga_routes(routes, parts.service, parts.reads, parts.registry, parts.choreographies, parts.limits)
     add_replay_route(routes, parts.replays, parts.limits)
     add_participant_routes(routes, parts.flow, parts.reads)
+    add_audit_route(routes, AuditReads(parts.reads))
     app.state.routes = routes
     routes.get("/v1/openapi.json", catalogue.OPENAPI, Permission.LOOK, _openapi(routes))
     return app

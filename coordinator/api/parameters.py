@@ -92,6 +92,27 @@ class Query:
             raise _refused(name, "a business key is 1 to 200 printable characters")
         return text
 
+    def printable(self, name: str, longest: int) -> str | None:
+        """A text, taken literally."""
+        text = self.text(name)
+        if text is not None and not (1 <= len(text) <= longest and text.isprintable()):
+            raise _refused(name, f"must be 1 to {longest} printable characters")
+        return text
+
+    def word(self, name: str, known: Collection[str]) -> str | None:
+        """One word of a list."""
+        text = self.text(name)
+        if text is not None and text not in known:
+            raise _refused(name, f"must be one of: {', '.join(known)}")
+        return text
+
+    def saga_id(self, name: str) -> str | None:
+        """A saga's id."""
+        text = self.text(name)
+        if text is not None and not _SAGA_ID.fullmatch(text):
+            raise _refused(name, "must be a saga's id: a UUID in lower case")
+        return text
+
     def words(self, name: str, known: Collection[str]) -> set[str]:
         """Words from a list, separated by commas."""
         text = self.text(name)

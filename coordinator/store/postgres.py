@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import asyncpg
 import msgspec
+import structlog
 
 from coordinator.errors import Unavailable
 from coordinator.observability.acts import say_act
@@ -19,6 +20,7 @@ from coordinator.store.batch import Batch, Token, rows_of
 from coordinator.store.database import GONE, check_durability, connect, statement
 
 T = TypeVar("T")
+log = structlog.get_logger()
 
 
 class Committed(msgspec.Struct, frozen=True):
@@ -350,4 +352,5 @@ def _translated(error: asyncpg.PostgresError) -> Exception:
         return Unavailable(f"the log has no partition for today: {error}")  # no value is to blame
     if code.startswith(("22", "23", "54")):
         return Unacceptable(f"{code}: {error}")
+    log.error("statement_refused", code=code, reason=str(error), alert=True)  # no right to a table, for one
     return Unavailable(f"Postgres refuses the statement: {code} {error}")

@@ -21,6 +21,7 @@ TAGS = {
     "verbs": "Let sagas go on, turn them back, or end them.",
     "definitions": "What can be started.",
     "participants": "Who does the steps.",
+    "audit": "What was done, by whom and why, and what was refused.",
 }
 
 SAGA_ID = in_path("saga_id", {"type": "string", "format": "uuid"})
