@@ -76,6 +76,7 @@ class AuditReads:
 def _query(chosen: AuditFilter) -> tuple[str, tuple[Any, ...]]:
     """The statement whose index has the fewest other entries in it, and its arguments behind the bounds."""
     outcome, actor, action = chosen.outcome, chosen.actor, chosen.action
+    refused = outcome == "refused"
     for name, thing in (
         ("list_acts_of_saga", chosen.saga_id),
         ("list_acts_of_letter", chosen.letter_id),
@@ -86,9 +87,9 @@ def _query(chosen: AuditFilter) -> tuple[str, tuple[Any, ...]]:
     if actor is not None and action is not None:
         return "list_acts_by_actor_and_action", (outcome, actor, action)
     if actor is not None:
-        return "list_acts_by_actor", (outcome, actor)
+        return ("list_refusals_by_actor", (actor,)) if refused else ("list_acts_by_actor", (outcome, actor))
     if action is not None:
-        return "list_acts_by_action", (outcome, action)
+        return ("list_refusals_by_action", (action,)) if refused else ("list_acts_by_action", (outcome, action))
     return ("list_acts", ()) if outcome is None else ("list_acts_by_outcome", (outcome,))
 
 

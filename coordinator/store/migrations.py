@@ -9,7 +9,7 @@ import asyncpg
 from alembic.config import Config
 
 from alembic import command
-from coordinator.errors import ConfigurationError
+from coordinator.errors import ConfigurationError, Unavailable
 from coordinator.store.database import connect
 from coordinator.store.roles import let_in
 
@@ -52,9 +52,11 @@ async def migrate(url: str, application_url: str | None = None) -> None:
 
 
 async def is_current(connection: asyncpg.Connection[asyncpg.Record]) -> bool:
-    """Whether the database stands at the newest migration."""
+    """Whether the database stands at the newest migration; raises Unavailable when this role may not know."""
     try:
         found = await connection.fetchval("SELECT version_num FROM alembic_version")
     except asyncpg.UndefinedTableError:
         return False
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise Unavailable(f"the database has not let this role in: run `saga migrate` ({error})") from error
     return bool(found == head())

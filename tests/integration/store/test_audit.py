@@ -52,6 +52,8 @@ FILTERS = [
     AuditFilter(subject="key:1"),
     AuditFilter(outcome="refused"),
     AuditFilter(outcome="done"),
+    AuditFilter(actor="ann", outcome="refused"),
+    AuditFilter(action="retry", outcome="refused"),
     AuditFilter(since_ms=FIRST_MS + HOUR_MS, until_ms=FIRST_MS + 2 * HOUR_MS),
     AuditFilter(actor="ann", until_ms=FIRST_MS + 5 * HOUR_MS),
 ]

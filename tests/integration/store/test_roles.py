@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import asyncpg
 import pytest
 
-from coordinator.errors import ConfigurationError
+from coordinator.errors import ConfigurationError, Unavailable
 from coordinator.store.database import connect, statement
 from coordinator.store.migrations import is_current, migrate
 from coordinator.store.roles import FUNCTIONS, RIGHTS, let_in, standing
@@ -161,6 +161,8 @@ async def test_migrations_let_in_a_role_that_is_there(fresh_database: str, role:
         text = await owner.fetchval(statement("write_role"), role, PASSWORD)
         await owner.execute(text)
         url = _as(fresh_database, role, PASSWORD)
+        await migrate(fresh_database)
+        await _is_kept_out(url)
         await migrate(fresh_database, _as(fresh_database, role, "another"))
         await owner.execute(f"GRANT ALL ON audit_log TO {_quoted(role)}")
         await owner.execute(f"REVOKE ALL ON saga FROM {_quoted(role)}")
@@ -239,6 +241,14 @@ def _as(url: str, role: str, password: str) -> str:
 def _quoted(role: str) -> str:
     doubled = role.replace('"', '""')
     return f'"{doubled}"'
+
+
+async def _is_kept_out(url: str) -> None:
+    """Whoever has no rights yet is told what is missing, and may wait for it."""
+    connection = await connect(url)
+    with pytest.raises(Unavailable, match="run `saga migrate`"):
+        await is_current(connection)
+    await connection.close()
 
 
 async def _drop_owned(url: str, role: str) -> None:
