@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import asyncpg
 from sqlalchemy import Connection, pool
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -22,7 +23,10 @@ def run(connection: Connection) -> None:
 
 async def migrate(url: str) -> None:
     """Connect, migrate, disconnect."""
-    engine = create_async_engine(url, poolclass=pool.NullPool)
+    # The driver reads the URL itself: so it means what it means to every other process, and no error shows it.
+    engine = create_async_engine(
+        "postgresql+asyncpg://", async_creator=lambda: asyncpg.connect(url), poolclass=pool.NullPool
+    )
     async with engine.connect() as connection:
         await connection.run_sync(run)
         await connection.commit()

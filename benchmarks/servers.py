@@ -131,7 +131,7 @@ class Bench:
         """Start the four sample participants, each a process with its own tables, and wait until they read."""
         self.stop_participants()
         self.participants = [
-            self.stack.processes.python(name, "-m", f"participants.{name}", environment=self._environment(site))
+            self.stack.processes.python(name, "-m", f"participants.{name}", environment=self._owner_environment(site))
             for name in SAMPLES
         ]
         for child in self.participants:
@@ -148,7 +148,7 @@ class Bench:
         self.stop_coordinator()
         self.port = self.metrics_port = 0
         self.coordinator = self.stack.processes.python(
-            "naive", "-m", naive.__name__, environment=self._environment(site)
+            "naive", "-m", naive.__name__, environment=self._owner_environment(site)
         )
         self.coordinator.wait_for_line(naive.READY, timeout_s=READY_S)
 
@@ -177,9 +177,13 @@ class Bench:
         """Open a connection to a site's database."""
         return await asyncpg.connect(site.url)
 
+    def _owner_environment(self, site: Site) -> dict[str, str]:
+        """Of what makes tables of its own beside the coordinator's."""
+        return {**self._environment(site), "SAGA_DATABASE__URL": site.url}
+
     def _environment(self, site: Site) -> dict[str, str]:
         return {
-            **self.stack.environment(site.url),
+            **self.stack.coordinator_environment(site.url),
             "SAGA_TOPIC_PREFIX": site.topic_prefix,
             "SAGA_KAFKA__GROUP_ID": f"{site.topic_prefix}coordinator",
             "SAGA_KAFKA__REPLIES_PARTITIONS": str(site.partitions),

@@ -24,7 +24,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from coordinator.api.access import Mode
 from coordinator.api.app import ApiParts, create_app, create_waiting_app
 from coordinator.api.cursors import Cursors
-from coordinator.api.door import LogRefusals
 from coordinator.api.health import Check, database_check, log_days_check, migrations_check, publisher_check
 from coordinator.api.listening import serve
 from coordinator.api.metrics import create_metrics_app
@@ -50,6 +49,7 @@ from coordinator.kafka.topics import cluster_id, partition_counts
 from coordinator.observability.metrics import Metrics
 from coordinator.observability.tracing import start_tracing
 from coordinator.parts import SystemChance, SystemClock, authenticator, flow, mode, recovery, security, topic_specs
+from coordinator.services.auditing import Auditing
 from coordinator.services.gauges import Gauges
 from coordinator.services.incidents import IncidentService
 from coordinator.services.keyring import KeyRing
@@ -69,6 +69,7 @@ from coordinator.store.migrations import is_current
 from coordinator.store.postgres import PostgresStore
 from coordinator.store.reads import SagaReads
 from coordinator.store.replicas import Replicas
+from coordinator.store.roles import standing
 from coordinator.store.tailing import LogTail
 
 log = structlog.get_logger()
@@ -107,6 +108,7 @@ class Coordinator:
         self._security = security(settings)
         self._tracing = start_tracing(settings.tracing, settings.instance)
         self._clock = SystemClock()
+        self._auditing = Auditing(self._api_store, self._clock)
         self._chance = SystemChance()
         self._tail = Tail(LogTail(url), self._clock, settings.streams, written)
         self._stopping = asyncio.Event()
@@ -159,6 +161,7 @@ class Coordinator:
         try:
             await self._patiently("Postgres", self._store.start)
             await self._patiently("the migrations", self._migrated)
+            await self._patiently("Postgres", self._warn_of_might)
             topology = await self._patiently("the topics", self._topology)
             cluster = await self._patiently("Kafka", lambda: cluster_id(bootstrap, security=self._security))
             await self._patiently("Kafka", bus.start)
@@ -237,7 +240,7 @@ class Coordinator:
                 limits=settings.api,
                 cursors=cursors,
                 authenticator=authenticator(settings, ring),
-                refusals=LogRefusals(),
+                refusals=self._auditing,
                 keys=Keys(kept),
                 ring=ring,
                 tail=self._tail,
@@ -245,8 +248,10 @@ class Coordinator:
                 tracing=self._tracing,
             )
         )
+        recording = asyncio.create_task(self._auditing.run(self._answered), name="refusals")
         # What a request in hand commits while we stop is published and acknowledged, too.
         await service.run(self._answered)
+        await recording
         if lifecycle is not None:
             await lifecycle.drain(STOP_S / 4)
 
@@ -379,6 +384,13 @@ class Coordinator:
     async def _migrated(self) -> None:
         if not await self._store.run(is_current):
             raise Unavailable("the database lacks migrations: run `saga migrate`")
+
+    async def _warn_of_might(self) -> None:
+        """Say so when the database would let this process change what is in the audit."""
+        found = await self._store.run(standing)
+        if found.is_mighty:
+            advice = "let SAGA_DATABASE__URL name a role of its own, and SAGA_DATABASE__MIGRATION_URL the owner"
+            log.warning("runs_as_owner_of_the_database", role=found.role, advice=advice)
 
     async def _topology(self) -> Topology:
         specs = topic_specs(self._settings, self._registry.participants, self._choreographies.sources)

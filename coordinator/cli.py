@@ -54,8 +54,8 @@ def serve(
 
 @app.command()
 def migrate() -> None:
-    """Bring the database to the newest migration."""
-    _run(lambda settings: _patiently(lambda: run_migrations(settings.database.url.get_secret_value())))
+    """Bring the database to the newest migration, and give the application's role its rights."""
+    _run(lambda settings: _patiently(lambda: _migrate(settings)))
 
 
 @app.command()
@@ -120,6 +120,11 @@ async def _patiently(action: Callable[[], Awaitable[None]]) -> None:
             await asyncio.sleep(PATIENCE_S)
         else:
             return
+
+
+async def _migrate(settings: Settings) -> None:
+    database = settings.database
+    await run_migrations(database.owner_url, database.url.get_secret_value())
 
 
 async def _serve(settings: Settings, role: Role) -> None:

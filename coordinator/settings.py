@@ -83,8 +83,14 @@ class DatabaseSettings(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     url: SecretStr = SecretStr("postgresql://127.0.0.1:5432/saga")
+    migration_url: SecretStr | None = None
     pool_max: Annotated[int, Field(ge=1, le=200)] = 8
     log_retention_days: Annotated[int, Field(ge=1, le=3650)] = 90
+
+    @property
+    def owner_url(self) -> str:
+        """The URL of the role that owns the tables and migrates them: the application's own where no other is set."""
+        return (self.migration_url or self.url).get_secret_value()
 
 
 class ApiSettings(BaseModel):

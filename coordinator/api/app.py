@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from coordinator.api import openapi
 from coordinator.api.access import Authenticator, Mode, Permission, Refusals
+from coordinator.api.audit import add_audit_route
 from coordinator.api.bodies import Limits
 from coordinator.api.cursors import Cursors
 from coordinator.api.definitions import add_definition_routes
@@ -47,6 +48,7 @@ from coordinator.services.letters import LetterService
 from coordinator.services.participants import ParticipantService
 from coordinator.services.sagas import SagaService
 from coordinator.services.tail import Tail
+from coordinator.store.audit import AuditReads
 from coordinator.store.reads import SagaReads
 
 _DESCRIPTION = "Starts sagas, shows them, and lets suspended ones go on. Every error is application/problem+json."
@@ -93,6 +95,7 @@ def create_app(parts: ApiParts) -> FastAPI:
     add_incident_routes(routes, parts.incidents, parts.reads, known, parts.cursors, parts.limits)
     add_letter_routes(routes, parts.letters, parts.reads, known, parts.cursors, parts.limits)
     add_stream_routes(routes, parts.tail, parts.reads, parts.streams)
+    add_audit_route(routes, AuditReads(parts.reads), parts.cursors)
     routes.get("/v1/openapi.json", catalogue.OPENAPI, Permission.LOOK, _openapi(routes))
     return app
 

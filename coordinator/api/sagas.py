@@ -101,9 +101,8 @@ class _SagaRoutes:
         if len(raw) > RESULT_BYTES_MAX:
             detail = f"the result has {len(raw)} bytes as JSON; at most {RESULT_BYTES_MAX} are taken"
             raise RequestRefused(422, "invalid-input", detail, [Fault(detail, "/result")])
-        saga = await self._service.answer(
-            saga_id, ExternalCompleted(step, principal_of(request).actor, msgspec.Raw(raw))
-        )
+        answer = ExternalCompleted(step, principal_of(request).actor, msgspec.Raw(raw))
+        saga = await self._service.answer(saga_id, answer, request_id_of(request.scope))
         return _json(saga, 202, {"etag": _etag(saga.version)})
 
     async def fail_step(self, request: Request) -> Response:
@@ -114,7 +113,7 @@ class _SagaRoutes:
         await check_known(self._reads, principal_of(request), saga_id)
         body = fit(FailStepBody, await self._body(request))
         answer = ExternalFailed(step, principal_of(request).actor, Failure(body.code, body.message))
-        saga = await self._service.answer(saga_id, answer)
+        saga = await self._service.answer(saga_id, answer, request_id_of(request.scope))
         return _json(saga, 202, {"etag": _etag(saga.version)})
 
     async def _known(self, request: Request) -> str:

@@ -14,6 +14,7 @@ from coordinator.saga.model import SagaStatus
 from coordinator.saga.observing import request_replay
 from coordinator.services.acting import Acting, members
 from coordinator.services.verbs import VerbRefused, VerbStale
+from coordinator.store.batch import Act
 from coordinator.store.postgres import SagaRow
 from coordinator.store.reads import SagaReads, SagaSummary
 
@@ -61,7 +62,9 @@ class Replays:
         change = request_replay(tracked.definition, tracked.saga, actor, now_ms)
         draft = Draft(self._choreographies)
         draft.apply(tracked, change, now_ms)
-        draft.batch.audit(actor, ACTION, saga_id, reason, row.version, change.saga.version, request_id)
+        after = change.saga
+        act = Act(actor, ACTION, saga_id, reason, row.version, after.version, request_id, row.status, after.status)
+        draft.batch.audit(act)
         await self._store.commit(draft.finish())
 
 

@@ -18,6 +18,7 @@ from coordinator.engine.registry import Registry
 from coordinator.engine.topology import Topology
 from coordinator.errors import Conflict, InvalidInput, NotFound, StaleVersion, Unavailable
 from coordinator.kafka.records import Record
+from coordinator.observability.acts import say_act
 from coordinator.observability.metrics import Metrics
 from coordinator.services.legibility import KeptRecord, Legible, Refusal, changed_identity, legible, refusal_of
 from coordinator.services.recovery import LEASE_MS, send_again
@@ -167,6 +168,7 @@ class LetterService:
         )
         if not rows:
             raise _moved_on((await self._kept(letter_id)).summary)
+        say_act(actor=actor, action="redrive", reason=reason, request_id=request_id, letter_id=letter_id)
         try:
             await send_again(self._store, self._bus, self._topology, rows)
         except Unavailable as error:
@@ -186,6 +188,8 @@ class LetterService:
         _check_seen(kept.summary, seen)
         self._check_open(kept.summary, "discard it", "resolve")
         rows = await self._store.fetch("discard_dead_letter", letter_id, actor, reason, request_id, kept.summary.tries)
+        if rows:
+            say_act(actor=actor, action="discard", reason=reason, request_id=request_id, letter_id=letter_id)
         after = (await self._kept(letter_id)).summary
         if not rows:
             raise _moved_on(after)

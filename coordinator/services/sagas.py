@@ -176,13 +176,15 @@ class SagaService:
         await self._know_the_time()
         return await self._verbs.possible(saga_id, step_name)
 
-    async def answer(self, saga_id: str, answer: ExternalCompleted | ExternalFailed) -> SagaSummary:
+    async def answer(
+        self, saga_id: str, answer: ExternalCompleted | ExternalFailed, request_id: str = ""
+    ) -> SagaSummary:
         """Take an answer to an external step; answers how the saga stands then.
 
         Raises NotFound, InvalidInput (the result does not fit), VerbRefused (no such step waits for one), Unavailable.
         """
         await self._know_the_time()
-        return await self._verbs.answer(saga_id, answer)
+        return await self._verbs.answer(saga_id, answer, request_id)
 
     # ------------------------------------------------------------ starting
 

@@ -44,6 +44,8 @@ from coordinator.saga.moves import EMPTY_RESULT, OPEN_UNDOS, TO_BE_UNDONE, owing
 from coordinator.saga.results import result_problem
 from coordinator.services.acting import Acting, members
 from coordinator.services.publishing import Publishing
+from coordinator.services.words import says_something
+from coordinator.store.batch import Act
 from coordinator.store.postgres import SagaRow
 from coordinator.store.reads import SagaReads, SagaSummary
 
@@ -58,6 +60,10 @@ NAMES: Final[dict[type[Verb], str]] = {
 }
 
 _PLAIN: Final = (RetryRequested, CompensateRequested, SuspendRequested, ResumeRequested, AbandonRequested)
+
+
+COMPLETE_STEP, FAIL_STEP = "complete_step", "fail_step"  # how the audit calls answers from outside
+OUTSIDE = "answered from outside"
 
 
 class VerbRefused(Conflict):
@@ -170,12 +176,14 @@ class Verbs:
             return False
         return True
 
-    async def answer(self, saga_id: str, answer: ExternalCompleted | ExternalFailed) -> SagaSummary:
+    async def answer(
+        self, saga_id: str, answer: ExternalCompleted | ExternalFailed, request_id: str = ""
+    ) -> SagaSummary:
         """Take an answer to an external step; raises NotFound, InvalidInput, VerbRefused, Unavailable."""
         seen: list[int] = []  # the step's generation when it was first looked at: another one was not asked about
 
         async def once() -> None:
-            await self._answer_once(saga_id, answer, seen)
+            await self._answer_once(saga_id, answer, seen, request_id)
 
         async def was_done() -> bool:
             _, active = await self._look(saga_id)
@@ -195,10 +203,12 @@ class Verbs:
         _check_result(active, verb)
         draft = Draft(self._commands)
         draft.move(active, active.saga, _event(verb), decision, now_ms, roll)
-        draft.batch.audit(verb.actor, action, saga_id, verb.reason, row.version, decision.saga.version, request_id)
+        draft.batch.audit(_act(row, decision, verb.actor, action, verb.reason, request_id))
         await self._commit(draft)
 
-    async def _answer_once(self, saga_id: str, answer: ExternalCompleted | ExternalFailed, seen: list[int]) -> None:
+    async def _answer_once(
+        self, saga_id: str, answer: ExternalCompleted | ExternalFailed, seen: list[int], request_id: str
+    ) -> None:
         row, active = await self._look(saga_id)
         position = active.definition.index.get(answer.step_name)
         generation = 0 if position is None else active.saga.steps[position].generation
@@ -214,6 +224,7 @@ class Verbs:
             raise VerbRefused(f"step {answer.step_name} does not wait for an answer: {decision.reason}", members(row))
         draft = Draft(self._commands)
         draft.move(active, active.saga, answer, decision, now_ms, roll)
+        draft.batch.audit(_act(row, decision, answer.actor, *_said(answer), request_id))
         await self._commit(draft)
         if active.part in self._flow.parts:
             self._flow.moved(active, decision)
@@ -303,6 +314,18 @@ def _holds(state: StepState, answer: ExternalCompleted | ExternalFailed, generat
         return state.outcome is Outcome.FAILED
     told = isinstance(state.result, msgspec.Raw) and bytes(state.result) == bytes(answer.result)
     return state.outcome is Outcome.COMPLETED and told
+
+
+def _act(row: SagaRow, decision: Moved, actor: str, action: str, reason: str, request_id: str) -> Act:
+    after = decision.saga
+    return Act(actor, action, row.id, reason, row.version, after.version, request_id, row.status, after.status)
+
+
+def _said(answer: ExternalCompleted | ExternalFailed) -> tuple[str, str]:
+    """What the audit calls an answer, and why it was given: of a success nobody says that."""
+    if isinstance(answer, ExternalCompleted):
+        return COMPLETE_STEP, OUTSIDE
+    return FAIL_STEP, answer.error.message if says_something(answer.error.message) else OUTSIDE
 
 
 def _event(verb: Verb) -> Event:

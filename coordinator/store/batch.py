@@ -40,6 +40,20 @@ class Fence(NamedTuple):
     quarantined: int = 0
 
 
+class Act(NamedTuple):
+    """What somebody did to a saga, why, and how the saga stood before and after."""
+
+    actor: str
+    action: str
+    saga_id: str
+    reason: str
+    version_before: int
+    version_after: int
+    request_id: str
+    status_before: str
+    status_after: str
+
+
 class DeadRecord(NamedTuple):
     """A consumed record (or a range of unreadable ones) that is set aside with its raw bytes.
 
@@ -79,7 +93,7 @@ _DEAD = "a" * 19
 _DEAD_FIRST = 15
 _INCIDENT = "a" * 5
 _RESOLVE = "a" * 2
-_AUDIT = "a" * 7
+_AUDIT = "a" * 9
 _AUDIT_FIRST = 6
 _CLOSE = "wa"
 _LABEL = "aaw"
@@ -117,7 +131,7 @@ class Batch:
         self.dead: list[Row] = []
         self.incidents: list[Row] = []
         self.resolves: list[Row] = []
-        self.audits: list[Row] = []
+        self.audits: list[Act] = []
         self.closes: list[Row] = []
         self.labels: list[Row] = []
         self.tallies: dict[tuple[int, str], int] = {}
@@ -279,11 +293,9 @@ class Batch:
         """A command that was set aside has worked after all."""
         self.closes.append((saga_id, command_id))
 
-    def audit(
-        self, actor: str, action: str, saga_id: str, reason: str, before: int, after: int, request_id: str
-    ) -> None:
-        """Record what a person did, in the same statement."""
-        self.audits.append((actor, action, saga_id, reason, before, after, request_id))
+    def audit(self, act: Act) -> None:
+        """Record what somebody did, in the same statement: without the record it does not happen."""
+        self.audits.append(act)
 
     def arguments(self) -> list[Any]:
         """The statement's parameters; saga rows are sorted by id, so that overlapping writers cannot deadlock."""

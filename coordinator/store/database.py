@@ -71,6 +71,8 @@ async def connect(url: str, *, engine: bool = True) -> asyncpg.Connection[asyncp
         raise ConfigurationError(f"database.url: {error}") from error
     except GONE as error:
         raise Unavailable(f"Postgres does not answer: {error or type(error).__name__}") from error
+    except ValueError:  # its text would show the URL, or the half of a password
+        raise ConfigurationError("database.url cannot be read: are all its parts percent-encoded?") from None
 
 
 async def check_durability(connection: asyncpg.Connection[asyncpg.Record]) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 from alembic.config import Config
 
 from alembic import command
-from coordinator.errors import ConfigurationError
+from coordinator.errors import ConfigurationError, Unavailable
 from coordinator.store.database import connect
+from coordinator.store.roles import let_in
 
 
 def scripts_folder() -> Path:
@@ -33,10 +33,10 @@ def head() -> str:
     return revisions[-1]
 
 
-async def migrate(url: str) -> None:
-    """Bring a database to the newest migration; any number of processes may call this at once.
+async def migrate(url: str, application_url: str | None = None) -> None:
+    """Bring a database to the newest migration as its owner, and give the application's role its rights.
 
-    Raises Unavailable when Postgres does not answer.
+    Any number of processes may call this at once. Raises Unavailable when Postgres does not answer.
     """
     connection = await connect(url, engine=False)
     await connection.close()
@@ -44,22 +44,19 @@ async def migrate(url: str) -> None:
 
     config = Config()
     config.set_main_option("script_location", str(scripts_folder()).replace("%", "%%"))
-    config.attributes["url"] = _sqlalchemy_url(url)
+    config.attributes["url"] = url
     # env.py runs an event loop of its own.
     await asyncio.to_thread(command.upgrade, config, "head")
+    if application_url is not None and application_url != url:
+        await let_in(url, application_url)
 
 
 async def is_current(connection: asyncpg.Connection[asyncpg.Record]) -> bool:
-    """Whether the database stands at the newest migration."""
+    """Whether the database stands at the newest migration; raises Unavailable when this role may not know."""
     try:
         found = await connection.fetchval("SELECT version_num FROM alembic_version")
     except asyncpg.UndefinedTableError:
         return False
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise Unavailable(f"the database has not let this role in: run `saga migrate` ({error})") from error
     return bool(found == head())
-
-
-def _sqlalchemy_url(url: str) -> str:
-    parts = urlsplit(url)
-    if not parts.scheme.startswith("postgres"):
-        raise ConfigurationError("database.url must begin with postgresql://")
-    return urlunsplit(parts._replace(scheme="postgresql+asyncpg"))

@@ -12,12 +12,15 @@ from typing import Any, TypeVar
 
 import asyncpg
 import msgspec
+import structlog
 
 from coordinator.errors import Unavailable
+from coordinator.observability.acts import say_act
 from coordinator.store.batch import Batch, Token, rows_of
 from coordinator.store.database import GONE, check_durability, connect, statement
 
 T = TypeVar("T")
+log = structlog.get_logger()
 
 
 class Committed(msgspec.Struct, frozen=True):
@@ -142,6 +145,8 @@ class PostgresStore:
         outcome is unknown).
         """
         row = await self._hot.fetchrow("commit_batch", *batch.arguments())
+        for act in batch.audits:
+            say_act(**act._asdict())
         return Committed(row["at_ms"], row["now_ms"])
 
     async def load(self, saga_ids: Sequence[str]) -> list[SagaRow]:
@@ -259,12 +264,7 @@ class PostgresStore:
 
         Takes the log's table for a moment: gives up, with Unavailable, when that is not to be had at once.
         """
-        names = [str(row["day"]) for row in await self._side.fetch("expired_log_days", older_than_days)]
-        if names:
-            # From the catalogue, and quoted all the same: a name cannot be a parameter.
-            drop = "DROP TABLE " + ", ".join(f'"{name}"' for name in names)
-            await self._side.run(lambda connection: connection.execute(drop))
-        return names
+        return [str(row["day"]) for row in await self._side.fetch("drop_log_days", older_than_days)]
 
     async def recount(self) -> None:
         """Count all sagas anew, because a process of an older version may have moved some without counting them."""
@@ -367,4 +367,5 @@ def _translated(error: asyncpg.PostgresError) -> Exception:
         return Unavailable(f"the log has no partition for today: {error}")  # no value is to blame
     if code.startswith(("22", "23", "54")):
         return Unacceptable(f"{code}: {error}")
+    log.error("statement_refused", code=code, reason=str(error), alert=True)  # no right to a table, for one
     return Unavailable(f"Postgres refuses the statement: {code} {error}")

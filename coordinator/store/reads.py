@@ -35,6 +35,7 @@ _SESSION = {
     "enable_bitmapscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
+    "enable_incremental_sort": "off",
 }
 
 _GONE = (

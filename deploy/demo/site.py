@@ -54,7 +54,7 @@ class Site:
 
     @property
     def database_url(self) -> str:
-        """The database of the coordinator and of all participants."""
+        """The database of the coordinator and of all participants, for its owner."""
         return self.stack.postgres.url(self._database)
 
     @property
@@ -72,11 +72,11 @@ class Site:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The settings of every process here, as environment variables."""
+        """The settings of the coordinator's processes, as environment variables."""
         # One family or all of them: so the definitions are those of the one, or all.
         definitions = self._families[0].name if len(self._families) == 1 else "definitions"
         return {
-            **self.stack.environment(self.database_url),
+            **self.stack.coordinator_environment(self.database_url),
             "SAGA_TOPIC_PREFIX": self.topic_prefix,
             "SAGA_DEFINITIONS": f"{MODULE}:{definitions}",
             "SAGA_KAFKA__GROUP_ID": f"{self.topic_prefix}coordinator",
@@ -115,7 +115,8 @@ class Site:
 
     def start_participant(self, name: str) -> Child:
         """Start a participant's process, which has to live from now on; `wait_until_ready` waits for it."""
-        child = self._start(name, "-m", f"participants.{name}")
+        # It has tables of its own in this database, and makes them itself.
+        child = self._start(name, "-m", f"participants.{name}", SAGA_DATABASE__URL=self.database_url)
         self._children.append(child)
         return child
 
@@ -141,8 +142,8 @@ class Site:
         if self.stack.postgres.kind == "external":
             self.stack.postgres.drop_database(self._database)
 
-    def _start(self, name: str, *arguments: str) -> Child:
-        return self.stack.processes.python(name, *arguments, environment=self.environment)
+    def _start(self, name: str, *arguments: str, **settings: str) -> Child:
+        return self.stack.processes.python(name, *arguments, environment={**self.environment, **settings})
 
 
 def wait_until_ready(child: Child) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from typing import Any
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 import asyncpg
 
 from deploy.local.choice import LocalStackError
 from deploy.local.waiting import run_async
+
+APPLICATION_ROLE = "saga_app"
 
 
 class Database(ABC):
@@ -21,17 +23,35 @@ class Database(ABC):
         self.admin_url = admin_url
         """URL of a database that exists, for a user who may create others."""
         self.description = description
+        self._has_application_role: bool | None = None
 
     def url(self, database: str) -> str:
         """Return the TCP URL of a database by name."""
         return urlunsplit(urlsplit(self.admin_url)._replace(path="/" + quote(database, safe="")))
+
+    def application_url(self, url: str) -> str:
+        """Return the URL of the same database for a role that owns nothing, as which the coordinator runs.
+
+        All who share a server agree on its password, which is the administrator's. Where the administrator's URL may
+        not make roles, as it can be on a server of somebody else, there is none: then it is the given URL.
+        """
+        if self._has_application_role is None:
+            password = urlsplit(self.admin_url).password
+            made = _make_role(self.admin_url, APPLICATION_ROLE, None if password is None else unquote(password))
+            self._has_application_role = run_async(made)
+        if not self._has_application_role:
+            return url
+        parts = urlsplit(url)
+        credentials, _, place = parts.netloc.rpartition("@")
+        _, colon, password = credentials.partition(":")
+        return urlunsplit(parts._replace(netloc=f"{APPLICATION_ROLE}{colon}{password}@{place}"))
 
     def execute(self, statement: str) -> None:
         """Run one SQL statement in the admin database, outside of any transaction."""
         run_async(_execute(self.admin_url, statement))
 
     def create_database(self, name: str) -> str:
-        """Create a database and return its URL."""
+        """Create a database and return its URL, for its owner."""
         self.execute(f"create database {_quoted(name)} template template0 encoding 'UTF8'")
         return self.url(name)
 
@@ -95,6 +115,27 @@ async def _execute(url: str, statement: str) -> None:
         await connection.execute(statement, timeout=60)
     finally:
         await connection.close(timeout=5)
+
+
+async def _make_role(url: str, role: str, password: str | None) -> bool:
+    """Make a role that may log in, if need be; answers whether it is there."""
+    connection = await asyncpg.connect(url, timeout=10)
+    try:
+        text = await connection.fetchval(
+            "select format('create role %I login password %L', $1::text, $2::text)"
+            " where not exists (select from pg_roles where rolname = $1)",
+            role,
+            password,
+        )
+        if text is not None:
+            await connection.execute(text)
+    except (asyncpg.DuplicateObjectError, asyncpg.UniqueViolationError):
+        return True  # somebody else did at the same time
+    except asyncpg.InsufficientPrivilegeError:
+        return False
+    finally:
+        await connection.close(timeout=5)
+    return True
 
 
 def _quoted(name: str) -> str:

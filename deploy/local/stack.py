@@ -83,8 +83,19 @@ class LocalStack:
             "SAGA_DATABASE__URL": database_url or self.postgres.admin_url,
         }
 
+    def coordinator_environment(self, database_url: str) -> dict[str, str]:
+        """Return the variables for a coordinator that uses a database (by its owner's URL) as another role."""
+        return {
+            **self.environment(self.application_url(database_url)),
+            "SAGA_DATABASE__MIGRATION_URL": database_url,
+        }
+
+    def application_url(self, database_url: str) -> str:
+        """Return the URL of a database (given its owner's) for the coordinator, whose role owns nothing."""
+        return self.postgres.application_url(database_url)
+
     def create_database(self, name: str) -> str:
-        """Create a database and return its URL."""
+        """Create a database and return its URL, for its owner."""
         return self.postgres.create_database(name)
 
     def create_topics(self, partitions: Mapping[str, int]) -> None:

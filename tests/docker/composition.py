@@ -57,7 +57,8 @@ class Composition:
         foreign = ("COMPOSE_",)
         self._environment = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
         self._environment |= {f"{service.upper()}_PORT": str(port) for service, port in self.ports.items()}
-        self._environment |= {"POSTGRES_PASSWORD": secrets.token_hex(8), "SAGA_TAG": self.project}
+        self._environment |= {"POSTGRES_PASSWORD": secrets.token_hex(8), "APPLICATION_PASSWORD": secrets.token_hex(8)}
+        self._environment["SAGA_TAG"] = self.project
 
     def __enter__(self) -> Self:
         return self

@@ -66,10 +66,16 @@ def api(postgres_url: str, bootstrap_servers: str, processes: Processes) -> Iter
         "SAGA_API__PORT": str(port),
         "SAGA_METRICS__PORT": "0",
     }
+    # `migrate` makes the coordinator's role; participants make tables of their own, as the owner.
+    place = postgres_url.rpartition("@")[2]
+    as_application = environment | {
+        "SAGA_DATABASE__MIGRATION_URL": postgres_url,
+        "SAGA_DATABASE__URL": f"postgresql://saga_app:{secrets.token_hex(8)}@{place}",
+    }
     for command in ("migrate", "topics"):
-        child = processes.python(command, "-m", "coordinator", command, environment=environment)
+        child = processes.python(command, "-m", "coordinator", command, environment=as_application)
         assert child.wait(READY_S) == 0, child.output()[-3000:]
-    coordinator = processes.python("coordinator", "-m", "coordinator", "serve", environment=environment)
+    coordinator = processes.python("coordinator", "-m", "coordinator", "serve", environment=as_application)
     participants = [processes.python(name, "-m", f"participants.{name}", environment=environment) for name in ORDERS]
     coordinator.wait_until(http_ok(f"http://127.0.0.1:{port}/readyz"), timeout_s=READY_S, what="ready")
     for participant in participants:

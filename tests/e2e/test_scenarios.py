@@ -45,7 +45,8 @@ async def office(world: World) -> AsyncIterator[Office]:
     counts = {f"{world.prefix}{name}": PARTITIONS for name in ("replies", "events", *names)} | {f"{world.prefix}dlq": 1}
     publisher = Publisher(world.stack.kafka.bootstrap_servers, f"{world.prefix}office")
     await publisher.start()
-    office, stop = Office(world.url, Topology(world.prefix, counts), publisher, definitions), asyncio.Event()
+    url, stop = world.stack.application_url(world.url), asyncio.Event()
+    office = Office(url, Topology(world.prefix, counts), publisher, definitions)
     await office.open()
     running = asyncio.create_task(office.service.run(stop))
     yield office

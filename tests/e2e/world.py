@@ -146,7 +146,7 @@ class World:
     def environment(self, **settings: str) -> dict[str, str]:
         """Say what a process of this world needs to know."""
         return {
-            **self.stack.environment(self.url),
+            **self.stack.coordinator_environment(self.url),
             "SAGA_TOPIC_PREFIX": self.prefix,
             "SAGA_DEFINITIONS": self.definitions,
             "SAGA_KAFKA__GROUP_ID": f"{self.prefix}coordinator",
@@ -160,7 +160,8 @@ class World:
     def start_participant(self, participant: str) -> Child:
         """Start a participant's process."""
         arguments = ("-m", f"participants.{participant}", "--instance", f"{self.prefix}{participant}")
-        child = self.participants[participant] = self._child(participant, *arguments)
+        # It has tables of its own in this database, and makes them itself.
+        child = self.participants[participant] = self._child(participant, *arguments, SAGA_DATABASE__URL=self.url)
         return child
 
     def launch(self, name: str, role: str = "all", **settings: str) -> Coordinator:

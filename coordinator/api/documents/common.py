@@ -25,6 +25,7 @@ TAGS = {
     "participants": "Who does the steps.",
     "keys": "Who may do what.",
     "streams": "Hear what happens to sagas when it happens.",
+    "audit": "What was done, by whom and why, and what was refused.",
 }
 
 SAGA_ID = in_path("saga_id", {"type": "string", "format": "uuid"})

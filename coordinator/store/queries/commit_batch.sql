@@ -36,7 +36,7 @@ moved AS (
             to_timestamp(m.deadline_ms::double precision / 1000) AS deadline
         FROM unnest(
             $12::text::uuid[], $13::text::integer[], $14::text::integer[], $15::text::text[], $16::bytea[], $17::text::bigint[], $18::text::boolean[],
-            $85::text::text[]
+            $87::text::text[]
         ) AS m (id, version, next_version, status, state, deadline_ms, unless_unsent, waits_at)
     ) AS n
     WHERE s.id = n.id AND s.version = n.version
@@ -59,17 +59,17 @@ started AS (
         b.status, b.state, b.waits_at, CASE WHEN b.status = 'suspended' THEN b.waits_at END
     FROM unnest(
         $21::text::uuid[], $23::text::smallint[], $24::text::smallint[], $20::text[], $25::text::text[], $26::bytea[], $27::text::integer[],
-        $28::text::bigint[], $29::text::text[], $30::bytea[], $86::text::text[], $87::text::bigint[]
+        $28::text::bigint[], $29::text::text[], $30::bytea[], $88::text::text[], $89::text::bigint[]
     ) AS b (
         id, part, definition_id, business_key, traceparent, input, version, deadline_ms, status, state, waits_at, wake_ms
     )
 ),
 labelled AS (
-    INSERT INTO saga_label (name, value, saga_id) SELECT * FROM unnest($88::text[], $89::text[], $90::text::uuid[])
+    INSERT INTO saga_label (name, value, saga_id) SELECT * FROM unnest($90::text[], $91::text[], $92::text::uuid[])
 ),
 tallied AS (
     INSERT INTO saga_tally (definition_id, status, sagas)
-    SELECT * FROM unnest($91::text::smallint[], $92::text::text[], $93::text::bigint[])
+    SELECT * FROM unnest($93::text::smallint[], $94::text::text[], $95::text::bigint[])
 ),
 logged AS (
     INSERT INTO saga_log (saga_id, version, at, part, event, step_name, status, data)
@@ -171,9 +171,19 @@ recovered AS (
     WHERE l.saga_id = w.saga_id AND l.command_id = w.command_id AND l.kind <> 'record' AND l.state = 'open'
 ),
 audited AS (
-    INSERT INTO audit_log (actor, action, saga_id, reason, version_before, version_after, request_id)
-    SELECT *
-    FROM unnest($72::text[], $73::text[], $74::uuid[], $75::text[], $76::integer[], $77::integer[], $84::text[])
+    INSERT INTO audit_log (
+        actor, action, saga_id, reason, version_before, version_after, request_id, state_before, state_after
+    )
+    SELECT
+        a.actor, a.action, a.saga_id, a.reason, a.version_before, a.version_after, a.request_id,
+        jsonb_build_object('status', a.status_before, 'version', a.version_before),
+        jsonb_build_object('status', a.status_after, 'version', a.version_after)
+    FROM unnest(
+        $72::text[], $73::text[], $74::uuid[], $75::text[], $76::integer[], $77::integer[], $84::text[], $85::text[],
+        $86::text[]
+    ) AS a (
+        actor, action, saga_id, reason, version_before, version_after, request_id, status_before, status_after
+    )
 )
 SELECT
     CASE

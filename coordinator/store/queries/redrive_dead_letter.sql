@@ -13,17 +13,16 @@ WITH taken AS (
         changed_because = $4::text
     WHERE id = $1::bigint AND tries = $2::integer AND state = 'open' AND kind = 'record'
     RETURNING
-        id, tries, partition, key, coalesce(edited_value, value) AS value, coalesce(edited_headers, headers) AS headers
+        id, tries, partition, key, coalesce(edited_value, value) AS value, coalesce(edited_headers, headers) AS headers,
+        state, reason, num_nonnulls(edited_value, edited_headers) > 0 AS edited
 ),
 audited AS (
     -- What was edited stands in the letter, not here: the audit is for more eyes.
     INSERT INTO audit_log (actor, action, letter_id, reason, request_id, state_before, state_after)
     SELECT
         $3::text, 'redrive', id, $4::text, $8::text,
-        jsonb_build_object('state', 'open', 'tries', $2::integer),
-        jsonb_build_object(
-            'state', 'redriven', 'tries', tries,
-            'edited_value', $5::bytea IS NOT NULL, 'edited_headers', $6::bytea IS NOT NULL)
+        jsonb_build_object('state', 'open', 'reason', reason, 'tries', $2::integer),
+        jsonb_build_object('state', state, 'reason', reason, 'tries', tries, 'edited', edited)
     FROM taken
 )
 SELECT id, tries, partition, key, value, headers FROM taken

@@ -73,7 +73,7 @@ class SystemChance:
 
 
 class Office:
-    """A service with everything it needs, over a database and topics of its own."""
+    """A service with everything it needs, over a database and topics of its own, as the role of `url`."""
 
     def __init__(
         self,
@@ -138,7 +138,7 @@ class Office:
         )
 
     async def ask(self, query: str, *arguments: Any) -> Any:
-        """Ask the database directly."""
+        """Ask the database directly, as the service could."""
         return await self.store._side.run(lambda connection: connection.fetch(query, *arguments))
 
 
@@ -148,7 +148,8 @@ async def open_offices(stack: LocalStack) -> AsyncIterator[Callable[[], Any]]:
     mark = secrets.token_hex(4)
     database = f"service_{mark}"
     url = await asyncio.to_thread(stack.create_database, database)
-    await migrate(url)
+    application_url = stack.application_url(url)
+    await migrate(url, application_url)
     prefix = f"svc{mark}."
     counts = {f"{prefix}{name}": 2 for name in ("replies", "events", "dlq")}
     counts |= {f"{prefix}{name}.commands": 2 for name in Registry(definitions).participants}
@@ -158,7 +159,7 @@ async def open_offices(stack: LocalStack) -> AsyncIterator[Callable[[], Any]]:
 
     @asynccontextmanager
     async def make(flow: FlowSettings | None = None) -> AsyncIterator[Office]:
-        office = Office(url, Topology(prefix, counts), publisher, flow=flow)
+        office = Office(application_url, Topology(prefix, counts), publisher, flow=flow)
         await office.open()
         try:
             yield office

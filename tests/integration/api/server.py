@@ -29,7 +29,7 @@ SELECT md5(concat_ws(
     (SELECT string_agg(l::text, ',' ORDER BY l.saga_id, l.version) FROM saga_log AS l),
     (SELECT string_agg(n::text, ',' ORDER BY n.saga_id, n.name) FROM saga_label AS n),
     (SELECT string_agg(i::text, ',' ORDER BY i.saga_id, i.saga_version) FROM incident AS i),
-    (SELECT string_agg(a::text, ',' ORDER BY a.id) FROM audit_log AS a)
+    (SELECT string_agg(a::text, ',' ORDER BY a.id) FROM audit_log AS a WHERE a.outcome = 'done')
 )) AS digest
 """
 
@@ -59,7 +59,7 @@ class Api:
         self.child = child
         self.environment = dict(environment)
         self.url = url
-        self.database_url = environment["SAGA_DATABASE__URL"]
+        self.database_url = environment["SAGA_DATABASE__MIGRATION_URL"]
         parts = urlsplit(url)
         self.host, self.port = str(parts.hostname), int(parts.port or 0)
 
@@ -118,14 +118,14 @@ class Api:
         return str(self.fetch(DIGEST)[0]["digest"])
 
     def fetch(self, query: str, *arguments: Any) -> list[asyncpg.Record]:
-        """Ask the database directly."""
+        """Ask the database directly, as its owner."""
         return ask_database(self.database_url, query, *arguments)
 
 
 def start_api(stack: LocalStack, name: str, database: str, prefix: str, **settings: str) -> Api:
     """Migrate a new database, create topics, and start the process; `settings` are environment variables."""
     environment = {
-        **stack.environment(stack.create_database(database)),
+        **stack.coordinator_environment(stack.create_database(database)),
         "SAGA_TOPIC_PREFIX": prefix,
         "SAGA_KAFKA__GROUP_ID": prefix,
         "SAGA_KAFKA__REPLIES_PARTITIONS": "4",

@@ -21,7 +21,7 @@ def wired(stack: LocalStack) -> Iterator[tuple[Api, Proxy]]:
     """Give an API process that reaches Postgres through a wire of this test."""
     mark = secrets.token_hex(4)
     database = f"outage_{mark}"
-    parts = urlsplit(stack.postgres.url(database))
+    parts = urlsplit(stack.application_url(stack.postgres.url(database)))
     with Proxy(str(parts.hostname), int(parts.port or 5432)) as proxy:
         through = parts._replace(netloc=parts.netloc.replace(f":{parts.port}", f":{proxy.port}")).geturl()
         api = start_api(stack, f"outage-{mark}", database, f"outage{mark}.", SAGA_DATABASE__URL=through)

@@ -173,6 +173,7 @@ def test_the_openapi_document_describes_every_route_and_refers_to_nothing_missin
         ("post", "/v1/incidents/{incident_id}/resolve"),
         ("get", "/v1/participants"),
         ("get", "/v1/participants/{name}"),
+        ("get", "/v1/audit"),
         ("post", "/v1/sagas/{saga_id}/replay"),
         ("post", "/v1/sagas/{saga_id}/steps/{step}/complete"),
         ("post", "/v1/sagas/{saga_id}/steps/{step}/fail"),

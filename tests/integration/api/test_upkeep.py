@@ -16,6 +16,7 @@ from coordinator.observability.metrics import Metrics
 from coordinator.services.upkeep import Upkeep
 from coordinator.store.migrations import migrate
 from coordinator.store.postgres import PostgresStore
+from deploy.local.stack import LocalStack
 from tests.e2e.world import eventually
 
 DROP_PASS = 60  # with which old days are dropped
@@ -56,10 +57,11 @@ class Chores:
 
 
 @pytest.fixture
-async def store(fresh_database: str) -> AsyncIterator[PostgresStore]:
+async def store(stack: LocalStack, fresh_database: str) -> AsyncIterator[PostgresStore]:
     """Give the store of a migrated database."""
-    await migrate(fresh_database)
-    store = PostgresStore(fresh_database)
+    application_url = stack.application_url(fresh_database)
+    await migrate(fresh_database, application_url)
+    store = PostgresStore(application_url)
     await store.start()
     yield store
     await store.stop()

@@ -24,18 +24,24 @@ from tests.integration.choreography.watching import (
 
 @pytest.fixture(scope="module")
 async def database(stack: LocalStack) -> AsyncIterator[str]:
-    """Give the URL of a database at the newest migration."""
+    """Give the URL, for its owner, of a database at the newest migration."""
     name = f"observer_{secrets.token_hex(4)}"
     url = await asyncio.to_thread(stack.create_database, name)
-    await migrate(url)
+    await migrate(url, stack.application_url(url))
     yield url
     await asyncio.to_thread(stack.postgres.drop_database, name)
 
 
 @pytest.fixture
-async def watch(database: str) -> AsyncIterator[Watch]:
+def application_url(stack: LocalStack, database: str) -> str:
+    """Give the URL of that database for the coordinator, whose role owns nothing."""
+    return stack.application_url(database)
+
+
+@pytest.fixture
+async def watch(application_url: str) -> AsyncIterator[Watch]:
     """Give an observer."""
-    watch = Watch(DeafStore(database))
+    watch = Watch(DeafStore(application_url))
     await watch.store.start()
     CHOREOGRAPHIES.bind(await registered_ids(watch.store))
     await watch.know_the_time()
@@ -44,9 +50,9 @@ async def watch(database: str) -> AsyncIterator[Watch]:
 
 
 @pytest.fixture
-async def replays(watch: Watch, database: str) -> AsyncIterator[Replays]:
+async def replays(watch: Watch, application_url: str) -> AsyncIterator[Replays]:
     """Give the verb `replay`."""
-    reads = SagaReads(database, pool_max=2)
+    reads = SagaReads(application_url, pool_max=2)
     yield Replays(watch.store, reads, CHOREOGRAPHIES, SystemClock())
     await reads.stop()
 

@@ -6,11 +6,14 @@ import asyncio
 from collections import Counter
 from typing import Any
 
+import msgspec
+import pytest
 import structlog
 
 from coordinator.choreography import timers
 from coordinator.choreography.replaying import Replays
 from coordinator.services.verbs import VerbRefused
+from coordinator.store.postgres import Unacceptable
 from tests.integration.choreography.watching import (
     HASTY,
     Watch,
@@ -110,6 +113,32 @@ async def test_a_replay_is_asked_for_once(watch: Watch, replays: Replays, plain:
     assert all(isinstance(each, VerbRefused) and each.members["saga_status"] == "pending" for each in refused)
     audits = await plain.fetch("SELECT action, reason FROM audit_log WHERE saga_id = $1", row["id"])
     assert [tuple(audit) for audit in audits] == [("replay", "try again")]
+
+
+async def test_a_replay_that_cannot_be_audited_is_not_owed(watch: Watch, replays: Replays, plain: Any) -> None:
+    """Without its entry in the audit nothing changes; when it can be written, it says how the saga stood and stands."""
+    key = new_key()
+    await watch.take_in(event("OrderCreated", key, HASTY))
+    await watch.fire()
+    row = await saga(plain, key)
+    await plain.execute("ALTER TABLE audit_log ADD CONSTRAINT nothing_is_taken_any_more CHECK (false) NOT VALID")
+    try:
+        with pytest.raises(Unacceptable, match="nothing_is_taken_any_more"):
+            await replays.replay(str(row["id"]), row["version"], "ann", "try again")
+        assert await saga(plain, key) == row
+    finally:
+        await plain.execute("ALTER TABLE audit_log DROP CONSTRAINT nothing_is_taken_any_more")
+    await replays.replay(str(row["id"]), row["version"], "ann", "try again", "request-1")
+    act = await plain.fetchrow("SELECT * FROM audit_log WHERE saga_id = $1", row["id"])
+    assert (act["actor"], act["action"], act["reason"], act["request_id"]) == (
+        "ann",
+        "replay",
+        "try again",
+        "request-1",
+    )
+    states = [msgspec.json.decode(act[name]) for name in ("state_before", "state_after")]
+    versions = row["version"], row["version"] + 1
+    assert states == [{"status": "suspended", "version": versions[0]}, {"status": "pending", "version": versions[1]}]
 
 
 async def test_a_replay_that_kafka_refuses_is_not_owed_for_ever(watch: Watch, replays: Replays, plain: Any) -> None:

@@ -34,8 +34,9 @@ class Desk:
     def __init__(self, bench: Bench) -> None:
         self.bench = bench
         self.topology = Topology(bench.world.prefix, {bench.topic: PARTITIONS})
-        self.store = PostgresStore(bench.world.url)
-        self.reads = SagaReads(bench.world.url, 2)
+        url = bench.world.stack.application_url(bench.world.url)
+        self.store = PostgresStore(url)
+        self.reads = SagaReads(url, 2)
         self.servers = bench.world.stack.kafka.bootstrap_servers
         self.bus = Publisher(self.servers, "desk")
         self.registry = Registry(definitions)

@@ -22,6 +22,7 @@ from coordinator.store.batch import Batch, DeadRecord
 from coordinator.store.migrations import migrate
 from coordinator.store.postgres import PostgresStore
 from coordinator.store.replicas import Replicas
+from deploy.local.stack import LocalStack
 from tests.e2e.definitions import definitions
 
 TOPIC = "saga.replies"
@@ -73,8 +74,9 @@ class Bus:
 class Office:
     """Recovery workers over one database."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, application_url: str) -> None:
         self.url = url
+        self.application_url = application_url
         self.bus = Bus()
         self.metrics = Metrics()
         self.stores: list[PostgresStore] = []
@@ -82,7 +84,7 @@ class Office:
 
     async def worker(self, *, owned: Sequence[int] = (0, 1), known: bool = True) -> Recovery:
         """Start a worker; with `known` false it knows no definition."""
-        store = PostgresStore(self.url)
+        store = PostgresStore(self.application_url)
         self.stores.append(store)
         await store.start()
         registry = Registry(definitions if known else ())
@@ -132,10 +134,11 @@ class Office:
 
 
 @pytest.fixture
-async def office(fresh_database: str) -> AsyncIterator[Office]:
+async def office(stack: LocalStack, fresh_database: str) -> AsyncIterator[Office]:
     """Give a migrated database."""
-    await migrate(fresh_database)
-    office = Office(fresh_database)
+    application_url = stack.application_url(fresh_database)
+    await migrate(fresh_database, application_url)
+    office = Office(fresh_database, application_url)
     yield office
     for store in office.stores:
         await store.stop()

@@ -17,27 +17,33 @@ from tests.integration.store.workload import Connection, Workload
 
 @pytest.fixture(scope="session")
 async def database(stack: LocalStack) -> AsyncIterator[str]:
-    """Give the URL of a database at the newest migration."""
+    """Give the URL, for its owner, of a database at the newest migration."""
     name = f"store_{secrets.token_hex(4)}"
     url = await asyncio.to_thread(stack.create_database, name)
-    await migrate(url)
+    await migrate(url, stack.application_url(url))
     yield url
     await asyncio.to_thread(stack.postgres.drop_database, name)
 
 
 @pytest.fixture
-async def store(database: str) -> AsyncIterator[PostgresStore]:
+def application_url(stack: LocalStack, database: str) -> str:
+    """Give the URL of that database for the coordinator, whose role owns nothing."""
+    return stack.application_url(database)
+
+
+@pytest.fixture
+async def store(application_url: str) -> AsyncIterator[PostgresStore]:
     """Give a store that is connected."""
-    store = PostgresStore(database)
+    store = PostgresStore(application_url)
     await store.start()
     yield store
     await store.stop()
 
 
 @pytest.fixture
-async def other_store(database: str) -> AsyncIterator[PostgresStore]:
+async def other_store(application_url: str) -> AsyncIterator[PostgresStore]:
     """Give the store of another process."""
-    store = PostgresStore(database)
+    store = PostgresStore(application_url)
     await store.start()
     yield store
     await store.stop()
@@ -45,7 +51,7 @@ async def other_store(database: str) -> AsyncIterator[PostgresStore]:
 
 @pytest.fixture
 async def plain(database: str) -> AsyncIterator[Connection]:
-    """Give a connection to look at the tables with."""
+    """Give a connection of the owner, to look at the tables with."""
     connection = await asyncpg.connect(database)
     yield connection
     await connection.close()

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from coordinator.store.batch import Batch, Fence
+from coordinator.store.batch import Act, Batch, Fence
 from coordinator.store.postgres import (
     Committed,
     Contended,
@@ -86,7 +86,7 @@ async def test_a_refused_batch_leaves_nothing(
     batch.out.extend(begin.out)
     batch.fences.append(Fence(52, claim.epoch, "us", claim.next_offset, claim.next_offset + 3, 3))
     batch.open_incident(good[0].id, 2, "result_schema", None, "made up")
-    batch.audit("ann", "retry", good[0].id, "made up", 1, 2, "request-1")
+    batch.audit(Act("ann", "retry", good[0].id, "made up", 1, 2, "request-1", "suspended", "pending"))
     await spoil(workload, batch)
     before = await digest(plain)
     with pytest.raises(refusal):

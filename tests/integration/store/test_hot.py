@@ -11,6 +11,7 @@ import pytest
 
 from coordinator.store.migrations import migrate
 from coordinator.store.postgres import PostgresStore
+from deploy.local.stack import LocalStack
 from tests.integration.store.workload import Connection, Workload
 
 SAGAS = 500
@@ -20,9 +21,9 @@ CHANGING = {"version", "updated_at", "deadline", "wake_at", "status", "state", "
 
 
 @pytest.fixture
-async def fresh(fresh_database: str) -> AsyncIterator[Connection]:
+async def fresh(stack: LocalStack, fresh_database: str) -> AsyncIterator[Connection]:
     """Give a connection to a migrated database of the test's own, whose statistics are its own, too."""
-    await migrate(fresh_database)
+    await migrate(fresh_database, stack.application_url(fresh_database))
     connection = await asyncpg.connect(fresh_database)
     yield connection
     await connection.close()
@@ -52,10 +53,10 @@ async def test_no_index_holds_what_changes_but_status_and_wake_at(plain: Connect
 
 
 async def test_a_saga_costs_few_updates_that_touch_indexes(
-    fresh: Connection, fresh_database: str, capsys: pytest.CaptureFixture[str]
+    stack: LocalStack, fresh: Connection, fresh_database: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Over 500 sagas, good and undone, the non-HOT updates per saga are at most its changes of status plus a half."""
-    store = PostgresStore(fresh_database)
+    store = PostgresStore(stack.application_url(fresh_database))
     try:
         workload = await Workload.ready(store)
         for number in range(SAGAS // BATCH):

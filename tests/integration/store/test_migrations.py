@@ -116,7 +116,7 @@ OLD_SAGA = (
 
 async def test_two_migrations_at_once_make_one_schema(stack: LocalStack, fresh_database: str) -> None:
     """Two processes that migrate an empty database at the same time both succeed, and a third finds nothing to do."""
-    environment = stack.environment(fresh_database)
+    environment = stack.coordinator_environment(fresh_database)
     processes = [
         stack.processes.python(f"migrate{number}", "-m", "coordinator", "migrate", environment=environment)
         for number in range(2)
@@ -196,33 +196,28 @@ async def test_days_are_made_once_by_many(database: str, plain: Connection) -> N
     assert await plain.fetchval(statement("ensure_log_days"), DAYS_AHEAD + 6) == 0
 
 
-async def test_old_days_of_the_log_go_but_none_of_an_open_saga(fresh_database: str) -> None:
+async def test_old_days_of_the_log_go_but_none_of_an_open_saga(stack: LocalStack, fresh_database: str) -> None:
     """Days beyond the retention are dropped, except from the first day of the oldest saga that has not ended."""
-    await migrate(fresh_database)
-    store = PostgresStore(fresh_database)
+    application_url = stack.application_url(fresh_database)
+    await migrate(fresh_database, application_url)
+    store, owner = PostgresStore(application_url), await asyncpg.connect(fresh_database)
     await store.start()
     today = datetime.now(UTC).date()
     try:
         workload = await Workload.ready(store)
         [active] = await workload.started()
 
-        async def make_days(connection: Connection) -> None:
-            for age in (40, 20, 10):
-                first, last = today - timedelta(days=age), today - timedelta(days=age - 1)
-                bounds = f"FROM ('{first}') TO ('{last}')"
-                await connection.execute(
-                    f"CREATE TABLE saga_log_{first:%Y%m%d} PARTITION OF saga_log FOR VALUES {bounds}"
-                )
-            await connection.execute(
-                "UPDATE saga SET created_at = now() - interval '20 days' WHERE id = $1::uuid", active.id
-            )
-
-        await store.run(make_days)
+        for age in (40, 20, 10):
+            first, last = today - timedelta(days=age), today - timedelta(days=age - 1)
+            bounds = f"FROM ('{first}') TO ('{last}')"
+            await owner.execute(f"CREATE TABLE saga_log_{first:%Y%m%d} PARTITION OF saga_log FOR VALUES {bounds}")
+        await owner.execute("UPDATE saga SET created_at = now() - interval '20 days' WHERE id = $1::uuid", active.id)
         assert await store.drop_log_days(7) == [f"saga_log_{today - timedelta(days=40):%Y%m%d}"]
         await store.commit(workload.answers([active], refuse="reserve_inventory"))
         assert await store.drop_log_days(7) == [f"saga_log_{today - timedelta(days=age):%Y%m%d}" for age in (20, 10)]
         assert await store.drop_log_days(7) == []
     finally:
+        await owner.close()
         await store.stop()
 
 

@@ -58,10 +58,10 @@ class Process:
 
 @pytest.fixture(scope="module")
 async def url(stack: LocalStack) -> AsyncIterator[str]:
-    """Give a migrated database of this module's own: its definitions come and go."""
+    """Give the owner's URL of a migrated database of this module's own: its definitions come and go."""
     name = f"versions_{secrets.token_hex(4)}"
     url = await asyncio.to_thread(stack.create_database, name)
-    await migrate(url)
+    await migrate(url, stack.application_url(url))
     yield url
     await asyncio.to_thread(stack.postgres.drop_database, name)
 
@@ -76,18 +76,24 @@ async def tables(url: str) -> AsyncIterator[Connection]:
 
 
 @pytest.fixture
-async def store(url: str, tables: Connection) -> AsyncIterator[PostgresStore]:
+def application_url(stack: LocalStack, url: str) -> str:
+    """Give the URL of that database for the coordinator, whose role owns nothing."""
+    return stack.application_url(url)
+
+
+@pytest.fixture
+async def store(application_url: str, tables: Connection) -> AsyncIterator[PostgresStore]:
     """Give the store of a process."""
-    store = PostgresStore(url)
+    store = PostgresStore(application_url)
     await store.start()
     yield store
     await store.stop()
 
 
 @pytest.fixture
-async def reads(url: str) -> AsyncIterator[SagaReads]:
+async def reads(application_url: str) -> AsyncIterator[SagaReads]:
     """Give what the API and the CLI read with."""
-    reads = SagaReads(url, 1)
+    reads = SagaReads(application_url, 1)
     yield reads
     await reads.stop()
 
@@ -168,9 +174,9 @@ async def test_a_saga_that_begins_too_late_is_never_run_on_the_new_content(
         await Process(store, changed(first)).up()
 
 
-async def test_of_two_contents_that_come_at_once_one_wins(url: str, store: PostgresStore) -> None:
+async def test_of_two_contents_that_come_at_once_one_wins(application_url: str, store: PostgresStore) -> None:
     """Two replicas that begin at the same time with different contents: one registers, the other is refused."""
-    other = PostgresStore(url)
+    other = PostgresStore(application_url)
     try:
         for _ in range(5):
             processes = [Process(store, first), Process(other, changed(first))]

@@ -17,7 +17,9 @@ from deploy.local.choice import LocalStackError
 from deploy.local.processes import free_port
 
 STACK: Any = SimpleNamespace(
-    kafka=SimpleNamespace(kind="jvm"), postgres=SimpleNamespace(kind="wheel", url=str), environment=lambda _: {}
+    kafka=SimpleNamespace(kind="jvm"),
+    postgres=SimpleNamespace(kind="wheel", url=str),
+    coordinator_environment=lambda _: {},
 )
 
 

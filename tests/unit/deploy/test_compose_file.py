@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -155,6 +156,15 @@ def test_what_runs_on_has_a_health_check_and_comes_back(name: str) -> None:
         assert check["test"][0] == "CMD"
         # Older engines do not know it, and refuse the whole file.
         assert "start_interval" not in check
+
+
+def test_the_coordinator_does_not_own_its_tables() -> None:
+    """Only what makes tables has the owner's URL; the coordinator's role is the one that the migrations let in."""
+    coordinator, migrate = SERVICES["coordinator"]["environment"], SERVICES["migrate"]["environment"]
+    assert coordinator["SAGA_DATABASE__URL"] == migrate["SAGA_DATABASE__URL"]
+    assert "SAGA_DATABASE__MIGRATION_URL" not in coordinator
+    roles = [urlsplit(migrate[f"SAGA_DATABASE__{name}"]).username for name in ("URL", "MIGRATION_URL")]
+    assert roles == ["saga_app", SERVICES["postgres"]["environment"]["POSTGRES_USER"]]
 
 
 def test_the_start_is_ordered() -> None:
