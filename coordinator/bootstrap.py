@@ -47,6 +47,7 @@ from coordinator.services.sagas import SagaService
 from coordinator.services.upkeep import Upkeep
 from coordinator.services.versions import Versions
 from coordinator.settings import Settings
+from coordinator.store.answers import KeptAnswers
 from coordinator.store.migrations import is_current
 from coordinator.store.postgres import PostgresStore
 from coordinator.store.reads import SagaReads
@@ -79,6 +80,9 @@ class Coordinator:
         self._store = PostgresStore(url)
         # The API has a session of its own: a start never queues behind the engine's batches.
         self._api_store = PostgresStore(url) if role == "all" else self._store
+        # So have the kept answers and bulk work; both connect when they are first needed.
+        self._kept_store = PostgresStore(url)
+        self._bulk_store = PostgresStore(url)
         self._reads = SagaReads(url, settings.database.pool_max)
         self._security = security(settings)
         self._clock = SystemClock()
@@ -137,7 +141,8 @@ class Coordinator:
             if beside is not None:
                 await self._leave(versions, beside)
             await self._reads.stop()
-            await self._api_store.stop()
+            for store in (self._kept_store, self._bulk_store, self._api_store):
+                await store.stop()
             await self._store.stop()
 
     async def _leave(self, versions: Versions, beside: asyncio.Task[None]) -> None:
@@ -177,6 +182,7 @@ class Coordinator:
                 checks=self._checks,
                 limits=settings.api,
                 authenticator=Anybody(),
+                answers=KeptAnswers(self._kept_store),
             )
         )
         # What a request in hand commits while we stop is published and acknowledged, too.

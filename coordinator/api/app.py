@@ -19,19 +19,21 @@ from coordinator.api.definitions import add_definition_routes
 from coordinator.api.documents import catalogue
 from coordinator.api.documents.common import TAGS
 from coordinator.api.health import Check, ReadinessProbe
+from coordinator.api.keeping import Keeper
 from coordinator.api.middleware import Guard, request_id_of
 from coordinator.api.parameters import Query
 from coordinator.api.participants import add_participant_routes
 from coordinator.api.problems import RequestRefused, respond, starting
-from coordinator.api.replays import add_replay_route
 from coordinator.api.routes import Routes
 from coordinator.api.sagas import add_saga_routes
+from coordinator.api.verbs import add_verb_routes
 from coordinator.choreography.choreographies import Choreographies
 from coordinator.choreography.replaying import Replays
 from coordinator.engine.flow import Flow
 from coordinator.engine.registry import Registry
 from coordinator.errors import SagaError
 from coordinator.services.sagas import SagaService
+from coordinator.store.answers import KeptAnswers
 from coordinator.store.reads import SagaReads
 
 _DESCRIPTION = "Starts sagas, shows them, and lets suspended ones go on. Every error is application/problem+json."
@@ -52,15 +54,16 @@ class ApiParts(msgspec.Struct, frozen=True):
     checks: Sequence[Check]
     limits: Limits
     authenticator: Authenticator
+    answers: KeptAnswers
 
 
 def create_app(parts: ApiParts) -> FastAPI:
     """Build the app of a process that serves clients."""
     app = create_health_app(parts.metrics, parts.checks)
-    routes = Routes(app, parts.authenticator)
+    routes = Routes(app, parts.authenticator, Keeper(parts.answers, parts.limits).keep)
     add_definition_routes(routes, parts.reads, parts.registry, parts.choreographies)
     add_saga_routes(routes, parts.service, parts.reads, parts.registry, parts.choreographies, parts.limits)
-    add_replay_route(routes, parts.replays, parts.limits)
+    add_verb_routes(routes, parts.service, parts.replays, parts.reads, parts.limits)
     add_participant_routes(routes, parts.flow, parts.reads)
     app.state.routes = routes
     routes.get("/v1/openapi.json", catalogue.OPENAPI, Permission.LOOK, _openapi(routes))

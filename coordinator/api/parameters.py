@@ -92,6 +92,13 @@ class Query:
             raise _refused(name, "a business key is 1 to 200 printable characters")
         return text
 
+    def flag(self, name: str) -> bool:
+        """`true` or `false`; false when it is left out."""
+        text = self.text(name)
+        if text not in (None, "true", "false"):
+            raise _refused(name, "must be true or false")
+        return text == "true"
+
     def words(self, name: str, known: Collection[str]) -> set[str]:
         """Words from a list, separated by commas."""
         text = self.text(name)
@@ -140,13 +147,22 @@ def version_condition(request: Request) -> int | None:
     return int(match[1])
 
 
+def idempotency_key(request: Request) -> str | None:
+    """The key under which the answer is kept, or None; raises RequestRefused for one that makes no sense."""
+    values = request.headers.getlist("idempotency-key")
+    if not values:
+        return None
+    key = values[0]
+    if len(values) > 1 or not 1 <= len(key) <= 255 or not (key.isascii() and key.isprintable()):
+        detail = "must be given once, as 1 to 255 printable ASCII characters"
+        fault = Fault(detail, header="Idempotency-Key")
+        raise RequestRefused(422, "invalid-input", f"Idempotency-Key {detail}", [fault])
+    return key
+
+
 def check_idempotency_key(request: Request) -> None:
-    """Take an Idempotency-Key that makes sense; the business key is what decides."""
-    for value in (values := request.headers.getlist("idempotency-key")):
-        if len(values) > 1 or not 1 <= len(value) <= 255 or not (value.isascii() and value.isprintable()):
-            detail = "must be given once, as 1 to 255 printable ASCII characters"
-            fault = Fault(detail, header="Idempotency-Key")
-            raise RequestRefused(422, "invalid-input", f"Idempotency-Key {detail}", [fault])
+    """Take a key that makes sense; what it is for is done around the endpoint."""
+    idempotency_key(request)
 
 
 def traceparent(request: Request) -> str | None:

@@ -26,19 +26,27 @@ class Declared(msgspec.Struct, frozen=True):
 
 
 class Routes:
-    """The routes of /v1; there is no other way to add one, so none goes without a permission."""
+    """The routes of /v1; there is no other way to add one, so none goes without a permission.
 
-    def __init__(self, app: FastAPI, authenticator: Authenticator) -> None:
+    `keep` wraps the endpoints whose answers are kept under Idempotency-Keys.
+    """
+
+    def __init__(
+        self, app: FastAPI, authenticator: Authenticator, keep: Callable[[Endpoint], Endpoint] | None = None
+    ) -> None:
         self._app = app
         self._authenticator = authenticator
+        self._keep = keep
         self.declared: list[Declared] = []
 
     def get(self, path: str, document: Document, needs: Permission, endpoint: Endpoint) -> None:
         """Add a route that only looks."""
         self._add("GET", path, document, needs, endpoint)
 
-    def post(self, path: str, document: Document, needs: Permission, endpoint: Endpoint) -> None:
-        """Add a route that does something."""
+    def post(self, path: str, document: Document, needs: Permission, endpoint: Endpoint, *, kept: bool = True) -> None:
+        """Add a route that does something; its answers are kept under Idempotency-Keys unless they hold a secret."""
+        if kept and self._keep is not None:
+            endpoint = self._keep(endpoint)
         self._add("POST", path, document, needs, endpoint)
 
     def delete(self, path: str, document: Document, needs: Permission, endpoint: Endpoint) -> None:

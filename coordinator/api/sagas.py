@@ -10,10 +10,8 @@ from starlette.responses import Response
 
 from coordinator.api import cursors, parameters
 from coordinator.api.access import Permission, principal_of
-from coordinator.api.acts import accepted, read_act
 from coordinator.api.bodies import Limits, fit, read_object
 from coordinator.api.documents import sagas as documents
-from coordinator.api.documents import verbs
 from coordinator.api.documents.sagas import BulkBody, CompleteStepBody, FailStepBody, StartBody
 from coordinator.api.middleware import request_id_of
 from coordinator.api.parameters import Query
@@ -53,7 +51,6 @@ def add_saga_routes(
     routes.get("/v1/sagas", documents.LIST, Permission.LOOK, sagas.list)
     routes.get(one, documents.GET, Permission.LOOK, sagas.get)
     routes.get(f"{one}/log", documents.LOG, Permission.LOOK, sagas.log)
-    routes.post(f"{one}/retry", verbs.RETRY, Permission.ACT, sagas.retry)
     routes.post(f"{one}/steps/{{step}}/complete", documents.COMPLETE_STEP, Permission.ANSWER, sagas.complete_step)
     routes.post(f"{one}/steps/{{step}}/fail", documents.FAIL_STEP, Permission.ANSWER, sagas.fail_step)
 
@@ -142,15 +139,6 @@ class _SagaRoutes:
         page = sagas[:limit]
         following = cursors.write(chosen, page[-1].id) if len(sagas) > limit else None
         return _json({"sagas": page, "next_cursor": following})
-
-    async def retry(self, request: Request) -> Response:
-        """Let a suspended saga go on; needs a reason and the version that was looked at."""
-        saga_id = parameters.saga_id(request)
-        expected, reason = await read_act(request, self._limits)
-        saga = await self._service.retry(
-            saga_id, expected, principal_of(request).actor, reason, request_id_of(request.scope)
-        )
-        return accepted(saga)
 
     async def complete_step(self, request: Request) -> Response:
         """Complete an external step: somebody outside has done it."""

@@ -43,6 +43,7 @@ from coordinator.saga.model import Facing, Outcome, Saga, SagaStatus, StepState,
 from coordinator.saga.moves import EMPTY_RESULT, OPEN_UNDOS, TO_BE_UNDONE, owing
 from coordinator.saga.results import result_problem
 from coordinator.services.acting import Acting, members
+from coordinator.services.possible import possible_verbs
 from coordinator.services.publishing import Publishing
 from coordinator.store.postgres import SagaRow
 from coordinator.store.reads import SagaReads, SagaSummary
@@ -88,6 +89,7 @@ class PlannedCommand(msgspec.Struct, frozen=True):
 class Preview(msgspec.Struct, frozen=True):
     """What a verb would do to a saga that is at `version`.
 
+    `commands` are those that would be sent at once; where flow control holds a step back there is none for it.
     `to_be_undone` are the steps whose compensations would follow, in their order; `stays_done` those that would remain
     done for good; `incidents` are problems that would open.
     """
@@ -129,8 +131,13 @@ class Verbs:
         self._flow = flow
         self._acting = Acting(reads, clock)
 
-    async def act(self, saga_id: str, expected_version: int, verb: Verb, request_id: str = "") -> SagaSummary:
-        """Do a verb once; raises NotFound, VerbRefused, VerbStale, Unavailable."""
+    async def act(
+        self, saga_id: str, expected_version: int, verb: Verb, request_id: str = "", *, again: bool = False
+    ) -> SagaSummary:
+        """Do a verb once; raises NotFound, VerbRefused, VerbStale, Unavailable.
+
+        `again` says that the same request may have done it before: then it is looked up first.
+        """
         action = NAMES[type(verb)]
 
         async def once() -> None:
@@ -139,7 +146,7 @@ class Verbs:
         async def was_done() -> bool:
             return await self._reads.was_done(action, saga_id, expected_version, verb.actor, verb.reason)
 
-        return await self._acting.act(saga_id, once, was_done)
+        return await self._acting.act(saga_id, once, was_done, again=again)
 
     async def preview(self, saga_id: str, verb: Verb) -> Preview:
         """Say what a verb would do now; raises NotFound, VerbRefused, Unavailable."""
@@ -170,12 +177,13 @@ class Verbs:
         now_ms, roll = self._now.now_ms(), self._chance.roll()
         decision = self._decide(row, active, verb, now_ms, roll)  # what is not possible is so at any version
         if row.version != expected_version:
-            raise VerbStale(expected_version, members(row))
+            raise VerbStale(expected_version, self._standing(row, active))
         _check_result(active, verb)
         draft = Draft(self._commands)
         draft.move(active, active.saga, _event(verb), decision, now_ms, roll)
         draft.batch.audit(verb.actor, action, saga_id, verb.reason, row.version, decision.saga.version, request_id)
         await self._commit(draft)
+        self._count(active, decision)
 
     async def _answer_once(self, saga_id: str, answer: ExternalCompleted | ExternalFailed, seen: list[int]) -> None:
         row, active = await self._look(saga_id)
@@ -194,26 +202,41 @@ class Verbs:
         draft = Draft(self._commands)
         draft.move(active, active.saga, answer, decision, now_ms, roll)
         await self._commit(draft)
-        if active.part in self._flow.parts:
-            self._flow.moved(active, decision)
+        self._count(active, decision)
 
     async def _look(self, saga_id: str) -> tuple[SagaRow, ActiveSaga]:
         rows = await self._store.load([saga_id])
         if not rows:
             raise NotFound("there is no saga with this id")
         active = from_row(rows[0], self._registry)
+        if rows[0].part < 0:  # the partition of choreographed sagas, which no engine owns
+            replay = ["replay"] if rows[0].status == SagaStatus.SUSPENDED else []
+            sentence = "the saga is choreographed, not commanded: it can be replayed, and nothing else"
+            raise VerbRefused(sentence, {**members(rows[0]), "allowed": replay})
         if active is None:
             raise VerbRefused("this coordinator does not know the saga's definition", members(rows[0]))
         return rows[0], active
 
     def _decide(self, row: SagaRow, active: ActiveSaga, verb: Verb, now_ms: int, roll: float) -> Moved:
+        held = self._flow.holding_at_start(active.part, now_ms)
         try:
-            decision: Decision = machine.decide(active.definition, active.saga, _event(verb), now_ms=now_ms, roll=roll)
+            decision: Decision = machine.decide(
+                active.definition, active.saga, _event(verb), now_ms=now_ms, roll=roll, held=held
+            )
         except Conflict as refusal:
-            raise VerbRefused(str(refusal), members(row)) from None
+            raise VerbRefused(str(refusal), self._standing(row, active)) from None
         if not isinstance(decision, Moved):
-            raise VerbRefused(decision.reason, members(row))
+            raise VerbRefused(decision.reason, self._standing(row, active))
         return decision
+
+    def _standing(self, row: SagaRow, active: ActiveSaga) -> dict[str, Any]:
+        """What a refusal says of how a saga stands, and of what is possible now."""
+        return {**members(row), "allowed": possible_verbs(active.definition, active.saga, self._now.now_ms())}
+
+    def _count(self, active: ActiveSaga, decision: Moved) -> None:
+        """Let flow control know of what was issued, where this process owns the saga's partition."""
+        if active.part in self._flow.parts:
+            self._flow.moved(active, decision)
 
     async def _commit(self, draft: Draft) -> None:
         committed = await self._store.commit(draft.finish())

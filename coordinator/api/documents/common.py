@@ -27,7 +27,7 @@ SAGA_ID = in_path("saga_id", {"type": "string", "format": "uuid"})
 STEP = in_path("step", {"type": "string", "pattern": "^[a-z][a-z0-9_]{0,62}$"})
 IDEMPOTENCY_KEY = in_header(
     "Idempotency-Key",
-    "Accepted; the business key in the input decides.",
+    "The same request under the same key gets the same answer for a day; see docs/adr/0025.",
     {"type": "string", "minLength": 1, "maxLength": 255},
 )
 IF_MATCH = in_header("If-Match", "The ETag that was looked at, instead of expected_version.", {"type": "string"})
