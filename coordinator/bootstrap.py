@@ -42,12 +42,17 @@ from coordinator.kafka.subscriber import Subscriber
 from coordinator.kafka.topics import cluster_id, partition_counts
 from coordinator.observability.metrics import Metrics
 from coordinator.parts import SystemChance, SystemClock, flow, recovery, security, topic_specs
+from coordinator.services.batch_acts import BatchActs
+from coordinator.services.batch_operations import BatchOperations
+from coordinator.services.batch_worker import BatchWorker
+from coordinator.services.publishing import Publishing
 from coordinator.services.recovery import Recovery
 from coordinator.services.sagas import SagaService
 from coordinator.services.upkeep import Upkeep
 from coordinator.services.versions import Versions
 from coordinator.settings import Settings
 from coordinator.store.answers import KeptAnswers
+from coordinator.store.batches import BatchStore
 from coordinator.store.migrations import is_current
 from coordinator.store.postgres import PostgresStore
 from coordinator.store.reads import SagaReads
@@ -170,6 +175,7 @@ class Coordinator:
             observer,
             self._flow,
         )
+        batches = BatchStore(self._bulk_store, self._reads)
         self._front.app = create_app(
             ApiParts(
                 service=service,
@@ -183,10 +189,25 @@ class Coordinator:
                 limits=settings.api,
                 authenticator=Anybody(),
                 answers=KeptAnswers(self._kept_store),
+                batches=BatchOperations(batches, self._reads, self._chance, settings.api.batch_sagas_max),
             )
         )
+        acts = BatchActs(
+            self._bulk_store,
+            batches,
+            Publishing(relay, topology),
+            self._registry,
+            topology,
+            self._clock,
+            now,
+            self._chance,
+            observer,
+            self._flow,
+        )
+        worker = asyncio.create_task(BatchWorker(batches, acts, self._clock, self._identity).run(self._stopping))
         # What a request in hand commits while we stop is published and acknowledged, too.
         await service.run(self._answered)
+        await worker
         if lifecycle is not None:
             await lifecycle.drain(STOP_S / 4)
 

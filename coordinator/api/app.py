@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from coordinator.api import openapi
 from coordinator.api.access import Authenticator, Permission
-from coordinator.api.bodies import Limits
+from coordinator.api.batches import BatchLimits, add_batch_routes
 from coordinator.api.definitions import add_definition_routes
 from coordinator.api.documents import catalogue
 from coordinator.api.documents.common import TAGS
@@ -32,6 +32,7 @@ from coordinator.choreography.replaying import Replays
 from coordinator.engine.flow import Flow
 from coordinator.engine.registry import Registry
 from coordinator.errors import SagaError
+from coordinator.services.batch_operations import BatchOperations
 from coordinator.services.sagas import SagaService
 from coordinator.store.answers import KeptAnswers
 from coordinator.store.reads import SagaReads
@@ -52,9 +53,10 @@ class ApiParts(msgspec.Struct, frozen=True):
     flow: Flow
     metrics: CollectorRegistry
     checks: Sequence[Check]
-    limits: Limits
+    limits: BatchLimits
     authenticator: Authenticator
     answers: KeptAnswers
+    batches: BatchOperations
 
 
 def create_app(parts: ApiParts) -> FastAPI:
@@ -64,6 +66,7 @@ def create_app(parts: ApiParts) -> FastAPI:
     add_definition_routes(routes, parts.reads, parts.registry, parts.choreographies)
     add_saga_routes(routes, parts.service, parts.reads, parts.registry, parts.choreographies, parts.limits)
     add_verb_routes(routes, parts.service, parts.replays, parts.reads, parts.limits)
+    add_batch_routes(routes, parts.batches, parts.limits)
     add_participant_routes(routes, parts.flow, parts.reads)
     app.state.routes = routes
     routes.get("/v1/openapi.json", catalogue.OPENAPI, Permission.LOOK, _openapi(routes))

@@ -10,20 +10,19 @@ from uuid import UUID
 import msgspec
 
 from coordinator.api.problems import Fault, RequestRefused
-from coordinator.store.reads import ListFilter
 
 _VERSION = b"\x01"
 _SEAL_BYTES = 8
 _LENGTH = 1 + 16 + _SEAL_BYTES
 
 
-def write(chosen: ListFilter, last_id: str) -> str:
-    """The cursor behind a saga in the list of a filter."""
+def write(chosen: msgspec.Struct, last_id: str) -> str:
+    """The cursor behind an id in the list that `chosen` describes."""
     place = _VERSION + UUID(last_id).bytes
     return base64.urlsafe_b64encode(place + _seal(chosen, place)).rstrip(b"=").decode()
 
 
-def read(chosen: ListFilter, cursor: str) -> str:
+def read(chosen: msgspec.Struct, cursor: str) -> str:
     """The id behind which the next page begins; raises RequestRefused (400) for a cursor that `write` did not make."""
     try:
         raw = base64.b64decode(cursor.encode("ascii") + b"==", altchars=b"-_", validate=True)
@@ -37,6 +36,6 @@ def read(chosen: ListFilter, cursor: str) -> str:
     return str(UUID(bytes=place[1:]))
 
 
-def _seal(chosen: ListFilter, place: bytes) -> bytes:
+def _seal(chosen: msgspec.Struct, place: bytes) -> bytes:
     """Tie a place to its list; this notices mistakes, it keeps no secret (a place in a list is none)."""
     return hashlib.sha256(msgspec.json.encode(chosen) + place).digest()[:_SEAL_BYTES]

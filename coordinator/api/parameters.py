@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -28,11 +28,19 @@ _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-
 
 
 class Query:
-    """The query of a request, with only these parameters; `repeatable` ones may come more than once."""
+    """The query of a request, with only these parameters; `repeatable` ones may come more than once.
 
-    def __init__(self, request: Request, known: Collection[str] = (), repeatable: Collection[str] = ()) -> None:
+    Pairs that stand elsewhere are read in the same way.
+    """
+
+    def __init__(
+        self,
+        source: Request | Iterable[tuple[str, str]],
+        known: Collection[str] = (),
+        repeatable: Collection[str] = (),
+    ) -> None:
         self._values: dict[str, list[str]] = {}
-        for name, value in _pairs(request.scope["query_string"]):
+        for name, value in _pairs(source.scope["query_string"]) if isinstance(source, Request) else source:
             if name not in known:
                 allowed = ", ".join(sorted(known)) or "none"
                 raise _refused(name[:100], f"there is no such parameter here; known are: {allowed}")
@@ -99,6 +107,13 @@ class Query:
             raise _refused(name, "must be true or false")
         return text == "true"
 
+    def word(self, name: str, known: Collection[str]) -> str | None:
+        """One of these words, or None."""
+        text = self.text(name)
+        if text is not None and text not in known:
+            raise _refused(name, f"must be one of: {', '.join(known)}")
+        return text
+
     def words(self, name: str, known: Collection[str]) -> set[str]:
         """Words from a list, separated by commas."""
         text = self.text(name)
@@ -113,6 +128,14 @@ def saga_id(request: Request) -> str:
     text: str = request.path_params["saga_id"]
     if not _SAGA_ID.fullmatch(text):
         raise NotFound("there is no saga with this id")
+    return text
+
+
+def operation_id(request: Request) -> str:
+    """The id of a batch operation in the path; what cannot be one is not found."""
+    text: str = request.path_params["operation_id"]
+    if not _SAGA_ID.fullmatch(text):
+        raise NotFound("there is no batch operation with this id")
     return text
 
 

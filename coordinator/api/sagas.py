@@ -8,11 +8,12 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from coordinator.api import cursors, parameters
+from coordinator.api import cursors, filters, parameters
 from coordinator.api.access import Permission, principal_of
 from coordinator.api.bodies import Limits, fit, read_object
 from coordinator.api.documents import sagas as documents
 from coordinator.api.documents.sagas import BulkBody, CompleteStepBody, FailStepBody, StartBody
+from coordinator.api.filters import read_filter
 from coordinator.api.middleware import request_id_of
 from coordinator.api.parameters import Query
 from coordinator.api.problems import Fault, RequestRefused, body_of, problem_of
@@ -24,7 +25,7 @@ from coordinator.errors import NotFound, SagaError
 from coordinator.saga.events import ExternalCompleted, ExternalFailed, Failure
 from coordinator.services.sagas import SagaService, Started, StartRequest
 from coordinator.services.views import describe
-from coordinator.store.reads import ListFilter, SagaReads
+from coordinator.store.reads import SagaReads
 from coordinator.wire.strict_json import encode
 
 LIST_MAX = 200
@@ -32,7 +33,6 @@ LIST_DEFAULT = 50
 LOG_MAX = 1_000
 
 _ENCODER = msgspec.json.Encoder()
-_FILTERS = ("status", "definition", "business_key", "since", "until", "limit", "cursor")
 
 
 def add_saga_routes(
@@ -121,18 +121,9 @@ class _SagaRoutes:
 
     async def list(self, request: Request) -> Response:
         """Sagas that fit the filters, newest first, page by page."""
-        query = Query(request, _FILTERS, repeatable=("status",))
+        query = Query(request, (*filters.NAMES, "limit", "cursor"), filters.REPEATABLE)
         limit = query.number("limit", default=LIST_DEFAULT, lowest=1, highest=LIST_MAX)
-        chosen = ListFilter(
-            query.statuses("status"),
-            query.definition("definition"),
-            query.business_key("business_key"),
-            query.moment_ms("since"),
-            query.moment_ms("until"),
-        )
-        if chosen.since_ms is not None and chosen.until_ms is not None and chosen.until_ms <= chosen.since_ms:
-            detail = "must be later than since"
-            raise RequestRefused(422, "invalid-input", f"until {detail}", [Fault(detail, parameter="until")])
+        chosen = read_filter(query)
         cursor = query.text("cursor")
         before = None if cursor is None else cursors.read(chosen, cursor)
         sagas = await self._reads.page(chosen, before, limit + 1)

@@ -81,6 +81,7 @@ class Upkeep:
             await self._show()
             if self._is_first():
                 await self._store.fetch("drop_answers", KEYS_MAX)
+                await self._store.fetch("drop_batch_operations")
         self._passes += 1
         return await self._publish_letters() if self._is_first() else 0
 

@@ -153,7 +153,7 @@ class Verbs:
         row, active = await self._look(saga_id)
         now_ms = self._now.now_ms()
         decision = self._decide(row, active, verb, now_ms, self._chance.roll())
-        _check_result(active, verb)
+        check_result(active, verb)
         return self._described(active, NAMES[type(verb)], decision, now_ms)
 
     async def answer(self, saga_id: str, answer: ExternalCompleted | ExternalFailed) -> SagaSummary:
@@ -178,9 +178,9 @@ class Verbs:
         decision = self._decide(row, active, verb, now_ms, roll)  # what is not possible is so at any version
         if row.version != expected_version:
             raise VerbStale(expected_version, self._standing(row, active))
-        _check_result(active, verb)
+        check_result(active, verb)
         draft = Draft(self._commands)
-        draft.move(active, active.saga, _event(verb), decision, now_ms, roll)
+        draft.move(active, active.saga, event_of(verb), decision, now_ms, roll)
         draft.batch.audit(verb.actor, action, saga_id, verb.reason, row.version, decision.saga.version, request_id)
         await self._commit(draft)
         self._count(active, decision)
@@ -221,7 +221,7 @@ class Verbs:
         held = self._flow.holding_at_start(active.part, now_ms)
         try:
             decision: Decision = machine.decide(
-                active.definition, active.saga, _event(verb), now_ms=now_ms, roll=roll, held=held
+                active.definition, active.saga, event_of(verb), now_ms=now_ms, roll=roll, held=held
             )
         except Conflict as refusal:
             raise VerbRefused(str(refusal), self._standing(row, active)) from None
@@ -279,7 +279,7 @@ def _ways_back(definition: SagaDefinition, saga: Saga) -> tuple[list[str], list[
     return owed, [name for name in left if name not in owed]
 
 
-def _check_result(active: ActiveSaga, verb: Verb) -> None:
+def check_result(active: ActiveSaga, verb: Verb) -> None:
     """Check the result that an operator states against the step's model; raises InvalidInput."""
     if isinstance(verb, ResolveRequested) and verb.resolution is Resolution.COMPLETED:
         _check_stated(active, verb.step_name, EMPTY_RESULT if verb.result is None else verb.result)
@@ -303,7 +303,8 @@ def _holds(state: StepState, answer: ExternalCompleted | ExternalFailed, generat
     return state.outcome is Outcome.COMPLETED and told
 
 
-def _event(verb: Verb) -> Event:
+def event_of(verb: Verb) -> Event:
+    """The verb as the event that it is."""
     if not isinstance(verb, tuple(NAMES)):
         raise TypeError(f"{type(verb).__name__} is no verb")
     return verb  # type: ignore[return-value]

@@ -19,6 +19,7 @@ TAGS = {
     "sagas": "Start sagas and look at them.",
     "steps": "Answer the external steps of sagas.",
     "verbs": "Let sagas go on, turn them back, or end them.",
+    "batch-operations": "Do a verb to many sagas, and see how far it is.",
     "definitions": "What can be started.",
     "participants": "Who does the steps.",
 }

@@ -1,0 +1,2 @@
+-- Two random UUIDs have 244 random bits.
+INSERT INTO batch_secret (secret) VALUES (sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())))
