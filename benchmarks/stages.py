@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from benchmarks import load, measure
+from benchmarks.bulk import beside_bulk
 from benchmarks.finished import insert_finished
 from benchmarks.runs import Run, empty_tables, measure_runs, warm_up
 from benchmarks.servers import SAMPLES, Bench, Site, say
@@ -35,6 +36,7 @@ class Plan(msgspec.Struct, frozen=True):
     latency_per_second: float = 20.0
     in_flight: int = 20_000
     finished: int = 1_000_000
+    hung: int = 100_000
     samples: int = 10_000
 
 
@@ -49,6 +51,7 @@ QUICK = Plan(
     latency=200,
     in_flight=5_000,
     finished=50_000,
+    hung=20_000,
     samples=3_000,
 )
 
@@ -251,6 +254,14 @@ def naive(bench: Bench, site: Site, plan: Plan) -> Figures:
     return figures
 
 
+def bulk(bench: Bench, site: Site, plan: Plan) -> Figures:
+    """Throughput of orders while a bulk retry works on many suspended sagas, against the same without it."""
+    bench.start_coordinator(site, role="all")
+    figures = asyncio.run(beside_bulk(bench, site, plan.hung, plan.sagas))
+    restore(bench, site)
+    return figures
+
+
 STAGES: dict[str, Callable[[Bench, Site, Plan], Figures]] = {
     "throughput": throughput,
     "failing": failing,
@@ -261,6 +272,7 @@ STAGES: dict[str, Callable[[Bench, Site, Plan], Figures]] = {
     "events": events,
     "samples": samples,
     "finished": finished,
+    "bulk": bulk,
 }
 
 

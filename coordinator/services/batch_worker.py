@@ -26,6 +26,7 @@ AT_ONCE: Final = 4  # operations of one process
 SAGAS_MAX: Final = 100  # in one statement
 PER_SECOND: Final = 4  # statements of one operation
 AGAIN_S: Final = 1.0
+RESTS: Final = 2  # times as long as it worked, at least: where Postgres or this process is slow, others go first
 
 
 class BatchWorker:
@@ -78,6 +79,7 @@ class BatchWorker:
         after, due = FIRST_ID, self._clock.monotonic()
         size = max(1, min(SAGAS_MAX, batch.rate // PER_SECOND))
         while not self._stop.is_set():
+            began = self._clock.monotonic()
             try:
                 if not await self._batches.keep(batch.id, self._owner):
                     return
@@ -95,8 +97,9 @@ class BatchWorker:
                 await self._rest(AGAIN_S)
                 continue
             after = items[-1].saga_id
-            due = max(due, self._clock.monotonic() - AGAIN_S) + len(items) / batch.rate
-            await self._rest(due - self._clock.monotonic())
+            now = self._clock.monotonic()
+            due = max(due, now - AGAIN_S) + len(items) / batch.rate
+            await self._rest(max(due - now, RESTS * (now - began)))
 
     async def _rest(self, seconds: float) -> None:
         if seconds <= 0:

@@ -57,6 +57,39 @@ BROKEN = {
     " VALUES ('ann', 'retry', $1, 'mended')",
     "an_act_is_done_or_refused": "INSERT INTO audit_log (actor, action, saga_id, reason, outcome)"
     " VALUES ('ann', 'retry', $1, 'mended', 'tried')",
+    "a_key_stands_for_one_request_of_an_actor": "INSERT INTO idempotency_key (actor, key, fingerprint, claim)"
+    " SELECT 'ann', 'k', sha256(''), $1::uuid FROM generate_series(1, 2)",
+    "a_fingerprint_of_a_request_is_a_sha256": "INSERT INTO idempotency_key (actor, key, fingerprint, claim)"
+    " VALUES ('ann', 'k', 'short', $1::uuid)",
+    "an_answer_has_status_headers_and_body": "INSERT INTO idempotency_key (actor, key, fingerprint, claim, status)"
+    " VALUES ('ann', 'k', sha256(''), $1::uuid, 200)",
+    "what_failed_here_is_no_answer_to_keep": "INSERT INTO idempotency_key (actor, key, fingerprint, claim, status,"
+    " headers, body) VALUES ('ann', 'k', sha256(''), $1::uuid, 503, '{}', '')",
+    **{
+        name: f"INSERT INTO batch_operation (id, actor, verb, members, filter, statuses, confirmation, {columns})"
+        f" SELECT $1::uuid, 'ann', 'retry', '{{}}', '{{}}', '{{suspended}}', 'c', {values}"
+        for name, columns, values in (
+            ("a_batch_operation_is_known_by_its_id", "reason, rate, total", "'r', 1, 1 FROM generate_series(1, 2)"),
+            ("a_batch_operation_has_a_reason", "reason, rate, total", "' ', 1, 1"),
+            ("a_batch_operation_moves_at_some_rate", "reason, rate, total", "'r', 0, 1"),
+            ("a_batch_operation_is_in_a_known_state", "reason, rate, total, state", "'r', 1, 1, 'lost'"),
+            ("outcomes_are_of_the_sagas_that_were_confirmed", "reason, rate, total, done", "'r', 1, 1, 2"),
+            ("a_batch_operation_ends_when_it_is_done_or_cancelled", "reason, rate, total, state", "'r', 1, 1, 'done'"),
+        )
+    },
+    **{
+        name: f"INSERT INTO batch_operation_item (operation_id, saga_id, version, {columns})"
+        f" SELECT $1::uuid, $1::uuid, 1, {values}"
+        for name, columns, values in (
+            ("a_batch_operation_has_each_saga_once", "version_after", "NULL::integer FROM generate_series(1, 2)"),
+            ("an_item_is_done_or_refused_or_failed", "outcome", "'tried'"),
+            ("an_item_that_is_not_done_says_why", "outcome", "'refused'"),
+            ("an_item_that_is_done_says_its_version", "outcome", "'done'"),
+        )
+    },
+    "there_is_one_batch_secret_only": "INSERT INTO batch_secret (one, secret) SELECT false, sha256('')"
+    " WHERE $1::uuid IS NOT NULL",
+    "a_batch_secret_is_long_enough": "UPDATE batch_secret SET secret = 'short' WHERE $1::uuid IS NOT NULL",
     "a_resolved_incident_says_by_whom": "INSERT INTO incident (saga_id, saga_version, reason, detail, resolved_at)"
     " VALUES ($1, 1, 'r', '', now())",
 }
