@@ -76,31 +76,37 @@ async def _suspended(connection: asyncpg.Connection[asyncpg.Record], bench: Benc
         silent.resume()
 
 
-async def beside_bulk(bench: Bench, site: Site, hung: int, sagas: int) -> dict[str, Any]:
-    """Measure orders beside `hung` suspended sagas, first at rest, then while a bulk retry takes them up."""
+async def beside_bulk(bench: Bench, site: Site, hung: int, sagas: int, runs: int) -> dict[str, Any]:
+    """Measure orders beside `hung` suspended sagas, by turns while a bulk retry of them rests and while it works."""
     connection = await bench.connect(site)
     await connection.execute("TRUNCATE saga, saga_key, saga_log")
     boundary = await hang(connection, bench, site, hung)
-    progress = PROGRESS.format(boundary=boundary)
-    async with load.Driver(bench, site, window=load.WINDOW, progress=progress, poll_s=POLL_S) as driver:
-        without = await _run(bench, driver, sagas, "bulk at rest")
-        before = measure.rss_megabytes(bench.coordinator_pid)
-        operation = await asyncio.to_thread(_begin, bench.port, hung)
-        beside = await _run(bench, driver, sagas, "beside a bulk retry")
-        most = before
-        for _ in range(10):
+    before = most = measure.rss_megabytes(bench.coordinator_pid)
+    operation = await asyncio.to_thread(_begin, bench.port, hung)
+    ratios, rates = [], []
+    async with load.Driver(
+        bench, site, window=load.WINDOW, progress=PROGRESS.format(boundary=boundary), poll_s=POLL_S
+    ) as driver:
+        for _ in range(runs):
+            await asyncio.to_thread(_post, bench.port, f"{operation}/pause", {"reason": "measured without"})
+            without = await _run(bench, driver, sagas, "bulk retry at rest")
+            await asyncio.to_thread(_post, bench.port, f"{operation}/resume", {"reason": "measured with"})
+            beside = await _run(bench, driver, sagas, "beside a bulk retry")
             most = max(most, measure.rss_megabytes(bench.coordinator_pid))
-            await asyncio.sleep(1)
-        counts = (await asyncio.to_thread(_get, bench.port, operation))["counts"]
-        await asyncio.to_thread(_post, bench.port, f"{operation}/cancel", {"reason": "measured"})
+            rates.append(beside.sagas_per_second)
+            # Each against the run before it: this machine's pace changes from minute to minute.
+            ratios.append(beside.sagas_per_second / without.sagas_per_second)
+    counts = (await asyncio.to_thread(_get, bench.port, operation))["counts"]
+    await asyncio.to_thread(_post, bench.port, f"{operation}/cancel", {"reason": "measured"})
     await connection.close()
     say(f"bulk retry: {counts}; coordinator {before:.0f} MB before, {most:.0f} MB at most")
     return {
         "bulk_sagas": hung,
         "bulk_done_meanwhile": counts["done"],
         "bulk_rss_growth_mb": round(most - before),
-        "sagas_per_second_beside_bulk": round(beside.sagas_per_second),
-        "ratio_bulk": round(beside.sagas_per_second / without.sagas_per_second, 3),
+        "sagas_per_second_beside_bulk": round(measure.median(rates)),
+        "ratio_bulk": round(measure.median(ratios), 3),
+        "ratio_bulk_range": [round(min(ratios), 3), round(max(ratios), 3)],
     }
 
 

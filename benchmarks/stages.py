@@ -257,7 +257,7 @@ def naive(bench: Bench, site: Site, plan: Plan) -> Figures:
 def bulk(bench: Bench, site: Site, plan: Plan) -> Figures:
     """Throughput of orders while a bulk retry works on many suspended sagas, against the same without it."""
     bench.start_coordinator(site, role="all")
-    figures = asyncio.run(beside_bulk(bench, site, plan.hung, plan.sagas))
+    figures = asyncio.run(beside_bulk(bench, site, plan.hung, plan.sagas, plan.runs))
     restore(bench, site)
     return figures
 

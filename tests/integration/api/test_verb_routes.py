@@ -109,6 +109,21 @@ def test_a_refusal_names_the_verbs_that_are_possible(api: Api) -> None:
         assert preview.status == (200 if verb in refused.json["allowed"] else 409)
 
 
+def test_a_choreographed_saga_is_replayed_and_nothing_else(api: Api) -> None:
+    """Its services command themselves: 409 says so and what is possible, for acts and previews alike."""
+    saga = _suspended(api)
+    api.fetch("UPDATE saga SET part = -1 WHERE id = $1", saga["id"])
+    before = api.digest()
+    for verb, (members, _) in ACTS.items():
+        for answer in (
+            _act(api, saga, verb, {"If-Match": saga["etag"]}),
+            api.post(f"{SAGAS}/{saga['id']}/{verb}?preview=true", members),
+        ):
+            assert (answer.status, answer.json["allowed"]) == (409, ["replay"])
+            assert "choreographed" in answer.json["detail"]
+    assert api.digest() == before
+
+
 def test_a_preview_holds_for_its_version_only(api: Api) -> None:
     """A saga that has moved on since its preview is not touched: 412 says at which version it is now."""
     saga = _suspended(api)
