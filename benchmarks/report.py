@@ -51,6 +51,8 @@ TARGETS = (
     Target("rss_20000_in_flight_mb", "the same with 20,000 sagas in flight", 350),
     Target("ratio_finished", "throughput beside 1,000,000 finished sagas / none", 0.85, at_least=True),
     Target("scrape_ms", "/metrics beside 1,000,000 sagas, p99 ms", 20),
+    Target("ratio_bulk", "throughput beside a bulk retry of 100,000 sagas / none", 0.70, at_least=True),
+    Target("bulk_rss_growth_mb", "coordinator, MB more while that runs", 50),
     Target("ratio_trip_per_command", "time per command, trip / order", 1.15),
     Target("lists_p99_ms", "any filter's page, 1,000,000 sagas, p99 ms", 50),
     Target("lists_sequential_scans", "sequential scans of the sagas by lists", 0),

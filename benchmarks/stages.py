@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from benchmarks import listeners, load, measure
+from benchmarks.bulk import beside_bulk
 from benchmarks.finished import insert_finished
 from benchmarks.lists import measure_lists
 from benchmarks.runs import Run, empty_tables, measure_runs, warm_up
@@ -37,6 +38,7 @@ class Plan(msgspec.Struct, frozen=True):
     latency_per_second: float = 20.0
     in_flight: int = 20_000
     finished: int = 1_000_000
+    hung: int = 100_000
     samples: int = 10_000
     listeners: int = 100
     listed: int = 1_000_000
@@ -54,6 +56,7 @@ QUICK = Plan(
     latency=200,
     in_flight=5_000,
     finished=50_000,
+    hung=20_000,
     samples=3_000,
     listed=100_000,
     requests=50,
@@ -321,6 +324,14 @@ def lists(bench: Bench, site: Site, plan: Plan) -> Figures:
     return figures
 
 
+def bulk(bench: Bench, site: Site, plan: Plan) -> Figures:
+    """Throughput of orders while a bulk retry works on many suspended sagas, against the same without it."""
+    bench.start_coordinator(site, role="all")
+    figures = asyncio.run(beside_bulk(bench, site, plan.hung, plan.sagas, plan.runs))
+    restore(bench, site)
+    return figures
+
+
 STAGES: dict[str, Callable[[Bench, Site, Plan], Figures]] = {
     "throughput": throughput,
     "failing": failing,
@@ -334,6 +345,7 @@ STAGES: dict[str, Callable[[Bench, Site, Plan], Figures]] = {
     "finished": finished,
     "metrics": metrics,
     "lists": lists,
+    "bulk": bulk,
 }
 
 

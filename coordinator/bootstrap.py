@@ -50,12 +50,16 @@ from coordinator.observability.metrics import Metrics
 from coordinator.observability.tracing import start_tracing
 from coordinator.parts import SystemChance, SystemClock, authenticator, flow, mode, recovery, security, topic_specs
 from coordinator.services.auditing import Auditing
+from coordinator.services.batch_acts import BatchActs
+from coordinator.services.batch_operations import BatchOperations
+from coordinator.services.batch_worker import BatchWorker
 from coordinator.services.gauges import Gauges
 from coordinator.services.incidents import IncidentService
 from coordinator.services.keyring import KeyRing
 from coordinator.services.keys import Keys
 from coordinator.services.letters import LetterService
 from coordinator.services.participants import ParticipantService
+from coordinator.services.publishing import Publishing
 from coordinator.services.pulses import Pulses
 from coordinator.services.recovery import Recovery
 from coordinator.services.sagas import SagaService
@@ -63,6 +67,8 @@ from coordinator.services.tail import Tail
 from coordinator.services.upkeep import Upkeep
 from coordinator.services.versions import Versions
 from coordinator.settings import Settings
+from coordinator.store.answers import KeptAnswers
+from coordinator.store.batches import BatchStore
 from coordinator.store.keys import KeyStore
 from coordinator.store.letters import LetterReads
 from coordinator.store.migrations import is_current
@@ -104,6 +110,9 @@ class Coordinator:
         self._store = PostgresStore(url)
         # The API has a session of its own: a start never queues behind the engine's batches.
         self._api_store = PostgresStore(url) if role == "all" else self._store
+        # So have the kept answers and bulk work; both connect when they are first needed.
+        self._kept_store = PostgresStore(url)
+        self._bulk_store = PostgresStore(url)
         self._reads = SagaReads(url, settings.database.pool_max)
         self._security = security(settings)
         self._tracing = start_tracing(settings.tracing, settings.instance)
@@ -186,7 +195,8 @@ class Coordinator:
             if self._tracing is not None:
                 await self._tracing.stop()
             await self._reads.stop()
-            await self._api_store.stop()
+            for store in (self._kept_store, self._bulk_store, self._api_store):
+                await store.stop()
             await self._store.stop()
 
     async def _leave(self, versions: Versions, beside: asyncio.Task[None]) -> None:
@@ -225,6 +235,7 @@ class Coordinator:
         )
         kept = KeyStore(self._api_store)
         ring = KeyRing(kept, self._clock)
+        batches = BatchStore(self._bulk_store, self._reads)
         self._front.app = create_app(
             ApiParts(
                 service=service,
@@ -246,19 +257,34 @@ class Coordinator:
                 tail=self._tail,
                 streams=settings.streams,
                 tracing=self._tracing,
+                answers=KeptAnswers(self._kept_store),
+                batches=BatchOperations(batches, self._reads, self._chance, settings.api.batch_sagas_max),
             )
         )
+        acts = BatchActs(
+            self._bulk_store,
+            batches,
+            Publishing(relay, topology),
+            self._registry,
+            topology,
+            self._clock,
+            now,
+            self._chance,
+            observer,
+            self._flow,
+        )
+        worker = asyncio.create_task(BatchWorker(batches, acts, self._clock, self._identity).run(self._stopping))
         recording = asyncio.create_task(self._auditing.run(self._answered), name="refusals")
         # What a request in hand commits while we stop is published and acknowledged, too.
         await service.run(self._answered)
-        await recording
+        await asyncio.gather(worker, recording)
         if lifecycle is not None:
             await lifecycle.drain(STOP_S / 4)
 
     async def _cursor_secret(self) -> bytes:
         """The secret of the settings, else that of the installation: all its processes read each other's cursors."""
         given = self._settings.api.cursor_secret
-        return given.get_secret_value().encode() if given is not None else await self._reads.cursor_secret()
+        return given.get_secret_value().encode() if given is not None else await self._reads.secret()
 
     async def _serve_engine(self, bus: Publisher, topology: Topology, cluster: str) -> None:
         """Own partitions until the end; with role `all` answer the REST API too."""

@@ -110,6 +110,9 @@ class ApiSettings(BaseModel):
     bulk_bytes_max: Annotated[int, Field(ge=1024, le=64 * 1024 * 1024)] = 4 * 1024 * 1024
     bulk_max: Annotated[int, Field(ge=1, le=10_000)] = 1_000
     body_timeout_seconds: Annotated[float, Field(gt=0, le=300)] = 10.0
+    batch_sagas_max: Annotated[int, Field(ge=1, le=1_000_000)] = 100_000
+    batch_rate: Annotated[int, Field(ge=1, le=10_000)] = 200
+    batch_rate_max: Annotated[int, Field(ge=1, le=10_000)] = 1_000
     cursor_secret: Annotated[SecretStr | None, Field(min_length=32)] = None
 
     @field_validator("insecure")

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from coordinator.api import openapi
 from coordinator.api.access import Authenticator, Mode, Permission, Refusals
 from coordinator.api.audit import add_audit_route
-from coordinator.api.bodies import Limits
+from coordinator.api.batches import BatchLimits, add_batch_routes
 from coordinator.api.cursors import Cursors
 from coordinator.api.definitions import add_definition_routes
 from coordinator.api.documents import catalogue
@@ -24,6 +24,7 @@ from coordinator.api.documents.common import TAGS
 from coordinator.api.door import Door
 from coordinator.api.health import Check, ReadinessProbe
 from coordinator.api.incidents import add_incident_routes
+from coordinator.api.keeping import Keeper
 from coordinator.api.keys import add_key_routes
 from coordinator.api.letters import add_letter_routes
 from coordinator.api.looking import add_looking_routes
@@ -32,15 +33,16 @@ from coordinator.api.middleware import Guard, request_id_of
 from coordinator.api.parameters import Query
 from coordinator.api.participants import add_participant_routes
 from coordinator.api.problems import RequestRefused, respond, starting
-from coordinator.api.replays import add_replay_route
 from coordinator.api.routes import Routes
 from coordinator.api.sagas import add_saga_routes
 from coordinator.api.streams import StreamLimits, add_stream_routes
+from coordinator.api.verbs import add_verb_routes
 from coordinator.choreography.choreographies import Choreographies
 from coordinator.choreography.replaying import Replays
 from coordinator.engine.registry import Registry
 from coordinator.errors import SagaError
 from coordinator.observability.tracing import Tracing
+from coordinator.services.batch_operations import BatchOperations
 from coordinator.services.incidents import IncidentService
 from coordinator.services.keyring import KeyRing
 from coordinator.services.keys import Keys
@@ -48,6 +50,7 @@ from coordinator.services.letters import LetterService
 from coordinator.services.participants import ParticipantService
 from coordinator.services.sagas import SagaService
 from coordinator.services.tail import Tail
+from coordinator.store.answers import KeptAnswers
 from coordinator.store.audit import AuditReads
 from coordinator.store.reads import SagaReads
 
@@ -69,7 +72,7 @@ class ApiParts(msgspec.Struct, frozen=True):
     participants: ParticipantService
     metrics: CollectorRegistry
     checks: Sequence[Check]
-    limits: Limits
+    limits: BatchLimits
     cursors: Cursors
     authenticator: Authenticator
     refusals: Refusals
@@ -77,6 +80,8 @@ class ApiParts(msgspec.Struct, frozen=True):
     ring: KeyRing
     tail: Tail
     streams: StreamLimits
+    answers: KeptAnswers
+    batches: BatchOperations
     tracing: Tracing | None = None
 
 
@@ -84,14 +89,15 @@ def create_app(parts: ApiParts) -> FastAPI:
     """Build the app of a process that serves clients."""
     app = create_health_app(parts.metrics, parts.checks, parts.authenticator.mode, parts.tracing)
     app.state.door = Door(parts.authenticator, parts.refusals, time.monotonic)
-    app.state.routes = routes = Routes(app, app.state.door)
+    app.state.routes = routes = Routes(app, app.state.door, Keeper(parts.answers, parts.limits).keep)
     add_definition_routes(routes, parts.reads, parts.registry, parts.choreographies)
     add_looking_routes(routes, parts.reads, parts.registry, parts.choreographies, parts.cursors)
     add_saga_routes(routes, parts.service, parts.reads, parts.limits)
-    add_replay_route(routes, parts.replays, parts.reads, parts.limits)
-    add_participant_routes(routes, parts.participants)
-    add_key_routes(routes, parts.keys, parts.ring, parts.authenticator.mode, parts.limits)
     known = Known(parts.registry, parts.choreographies)
+    add_verb_routes(routes, parts.service, parts.replays, parts.reads, parts.limits)
+    add_batch_routes(routes, parts.batches, parts.cursors, parts.limits)
+    add_participant_routes(routes, parts.participants)
+    add_key_routes(routes, parts.keys, parts.ring, parts.authenticator.mode, parts.cursors, parts.limits)
     add_incident_routes(routes, parts.incidents, parts.reads, known, parts.cursors, parts.limits)
     add_letter_routes(routes, parts.letters, parts.reads, known, parts.cursors, parts.limits)
     add_stream_routes(routes, parts.tail, parts.reads, parts.streams)

@@ -35,16 +35,21 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 async def read_object(request: Request, bytes_max: int, timeout_s: float) -> dict[str, Any]:
     """The JSON object in a request's body; raises RequestRefused (400, 408, 413, 415, 422)."""
     _check_headers(request, bytes_max)
-    try:
-        async with asyncio.timeout(timeout_s):
-            body = await _read(request, bytes_max)
-    except TimeoutError:
-        detail = f"the body did not arrive within {timeout_s:g} seconds"
-        raise RequestRefused(408, "too-slow", detail, headers={"connection": "close"}) from None
+    body = await read_bytes(request, bytes_max, timeout_s)
     try:
         return decode_object(body, max_bytes=bytes_max)
     except Refused as refused:
         raise _refusal(refused, body) from None
+
+
+async def read_bytes(request: Request, bytes_max: int, timeout_s: float) -> bytes:
+    """A request's body as it came; raises RequestRefused (408, 413)."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await _read(request, bytes_max)
+    except TimeoutError:
+        detail = f"the body did not arrive within {timeout_s:g} seconds"
+        raise RequestRefused(408, "too-slow", detail, headers={"connection": "close"}) from None
 
 
 def fit(model: type[ModelT], tree: dict[str, Any], prefix: str = "") -> ModelT:

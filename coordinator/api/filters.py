@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 from coordinator.api.parameters import Query
 from coordinator.api.problems import Fault, RequestRefused, invalid
@@ -45,6 +45,26 @@ def read_filter(query: Query, definitions: frozenset[str] | None) -> ListFilter:
     )
     check_filter(chosen)
     return chosen
+
+
+def read_filter_of_body(members: Mapping[str, Any], pointer: str, definitions: frozenset[str] | None) -> ListFilter:
+    """The filter that a JSON object gives in the same words; faults point into it. Raises RequestRefused (422)."""
+    pairs = [(name, text) for name, value in members.items() for text in _texts(value, f"{pointer}/{name}")]
+    try:
+        return read_filter(Query(pairs, FILTERS, REPEATABLE), definitions)
+    except RequestRefused as refused:
+        faults = [Fault(fault.detail, f"{pointer}/{fault.parameter}") for fault in refused.errors]
+        raise RequestRefused(422, "invalid-input", str(refused), faults) from None
+
+
+def _texts(value: Any, pointer: str) -> list[str]:
+    """A member as the texts that a query would have."""
+    values = value if isinstance(value, list) else [value]
+    if not values or not all(
+        isinstance(one, str) or (isinstance(one, int) and not isinstance(one, bool)) for one in values
+    ):
+        raise invalid(Fault("must be a text, a whole number, or a list of them", pointer))
+    return [str(one) for one in values]
 
 
 def check_filter(chosen: ListFilter) -> None:

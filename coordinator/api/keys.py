@@ -12,11 +12,12 @@ from starlette.responses import Response
 from coordinator.api import parameters
 from coordinator.api.access import GRANTS, Mode, Permission, Role, principal_of
 from coordinator.api.bodies import Limits, fit, read_object
+from coordinator.api.cursors import Cursors
 from coordinator.api.documents import keys as documents
 from coordinator.api.documents.keys import CreatedKey, KeyBody, KeyPage, RevokeKeyBody, Whoami
 from coordinator.api.middleware import request_id_of
 from coordinator.api.parameters import Query
-from coordinator.api.problems import Fault, RequestRefused, invalid
+from coordinator.api.problems import Fault, invalid
 from coordinator.api.routes import Routes
 from coordinator.errors import NotFound
 from coordinator.services import tokens
@@ -28,20 +29,28 @@ LIST_MAX = 200
 LIST_DEFAULT = 50
 
 
-def add_key_routes(routes: Routes, keys: Keys, ring: KeyRing, mode: Mode, limits: Limits) -> None:
+def add_key_routes(routes: Routes, keys: Keys, ring: KeyRing, mode: Mode, cursors: Cursors, limits: Limits) -> None:
     """Add the routes; `ring` is told of what is changed here."""
-    found = _KeyRoutes(keys, ring, mode, limits)
+    found = _KeyRoutes(keys, ring, mode, cursors, limits)
     routes.get("/v1/whoami", documents.WHOAMI, Permission.LOOK, found.whoami)
     routes.get("/v1/keys", documents.LIST_KEYS, Permission.ADMINISTER, found.list)
-    routes.post("/v1/keys", documents.CREATE_KEY, Permission.ADMINISTER, found.create)
+    routes.post("/v1/keys", documents.CREATE_KEY, Permission.ADMINISTER, found.create, kept=False)
     routes.post("/v1/keys/{key_id}/revoke", documents.REVOKE_KEY, Permission.ADMINISTER, found.revoke)
 
 
+class _All(msgspec.Struct, frozen=True):
+    """The list that a cursor is of: there are no filters."""
+
+
+_ALL = _All()
+
+
 class _KeyRoutes:
-    def __init__(self, keys: Keys, ring: KeyRing, mode: Mode, limits: Limits) -> None:
+    def __init__(self, keys: Keys, ring: KeyRing, mode: Mode, cursors: Cursors, limits: Limits) -> None:
         self._keys = keys
         self._ring = ring
         self._mode = mode
+        self._cursors = cursors
         self._limits = limits
 
     async def whoami(self, request: Request) -> Response:
@@ -57,11 +66,9 @@ class _KeyRoutes:
         query = Query(request, ("limit", "cursor"))
         limit = query.number("limit", default=LIST_DEFAULT, lowest=1, highest=LIST_MAX)
         cursor = query.text("cursor")
-        if cursor is not None and not tokens.ID.fullmatch(cursor):
-            detail = "this is no cursor of this list; begin again without it"
-            raise RequestRefused(400, "bad-cursor", f"cursor: {detail}", [Fault(detail, parameter="cursor")])
-        keys = await self._keys.page(cursor or "", limit + 1)
-        following = keys[limit - 1].id if len(keys) > limit else None
+        after = "" if cursor is None else self._cursors.read("keys", _ALL, cursor).decode()
+        keys = await self._keys.page(after, limit + 1)
+        following = self._cursors.write("keys", _ALL, keys[limit - 1].id.encode()) if len(keys) > limit else None
         return _json(KeyPage(keys[:limit], following))
 
     async def create(self, request: Request) -> Response:

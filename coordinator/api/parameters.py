@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -29,11 +29,19 @@ _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-
 
 
 class Query:
-    """The query of a request, with only these parameters; `repeatable` ones may come more than once."""
+    """The query of a request, with only these parameters; `repeatable` ones may come more than once.
 
-    def __init__(self, request: Request, known: Collection[str] = (), repeatable: Collection[str] = ()) -> None:
+    Pairs that stand elsewhere are read in the same way.
+    """
+
+    def __init__(
+        self,
+        source: Request | Iterable[tuple[str, str]],
+        known: Collection[str] = (),
+        repeatable: Collection[str] = (),
+    ) -> None:
         self._values: dict[str, list[str]] = {}
-        for name, value in _pairs(request.scope["query_string"]):
+        for name, value in _pairs(source.scope["query_string"]) if isinstance(source, Request) else source:
             if name not in known:
                 allowed = ", ".join(sorted(known)) or "none"
                 raise _refused(name[:100], f"there is no such parameter here; known are: {allowed}")
@@ -97,6 +105,13 @@ class Query:
             raise _refused(name, "a business key is 1 to 200 printable characters")
         return text
 
+    def flag(self, name: str) -> bool:
+        """`true` or `false`; false when it is left out."""
+        text = self.text(name)
+        if text not in (None, "true", "false"):
+            raise _refused(name, "must be true or false")
+        return text == "true"
+
     def choice(self, name: str, known: Collection[str]) -> str | None:
         """One word of these."""
         text = self.text(name)
@@ -158,6 +173,14 @@ def definition_version(request: Request) -> tuple[str, int]:
     return name, int(version)
 
 
+def operation_id(request: Request) -> str:
+    """The id of a batch operation in the path; what cannot be one is not found."""
+    text: str = request.path_params["operation_id"]
+    if not SAGA_ID.fullmatch(text):
+        raise NotFound("there is no batch operation with this id")
+    return text
+
+
 def step_name(request: Request) -> str:
     """The step of the path; what cannot be one is not found."""
     text: str = request.path_params["step"]
@@ -189,13 +212,22 @@ def version_condition(request: Request) -> int | None:
     return int(match[1])
 
 
+def idempotency_key(request: Request) -> str | None:
+    """The key under which the answer is kept, or None; raises RequestRefused for one that makes no sense."""
+    values = request.headers.getlist("idempotency-key")
+    if not values:
+        return None
+    key = values[0]
+    if len(values) > 1 or not 1 <= len(key) <= 255 or not (key.isascii() and key.isprintable()):
+        detail = "must be given once, as 1 to 255 printable ASCII characters"
+        fault = Fault(detail, header="Idempotency-Key")
+        raise RequestRefused(422, "invalid-input", f"Idempotency-Key {detail}", [fault])
+    return key
+
+
 def check_idempotency_key(request: Request) -> None:
-    """Take an Idempotency-Key that makes sense; the business key is what decides."""
-    for value in (values := request.headers.getlist("idempotency-key")):
-        if len(values) > 1 or not 1 <= len(value) <= 255 or not (value.isascii() and value.isprintable()):
-            detail = "must be given once, as 1 to 255 printable ASCII characters"
-            fault = Fault(detail, header="Idempotency-Key")
-            raise RequestRefused(422, "invalid-input", f"Idempotency-Key {detail}", [fault])
+    """Take a key that makes sense; what it is for is done around the endpoint."""
+    idempotency_key(request)
 
 
 def traceparent(request: Request) -> str | None:

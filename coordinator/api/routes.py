@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 from fastapi import FastAPI
 from starlette.requests import Request
@@ -22,19 +24,25 @@ class Declared(msgspec.Struct, frozen=True):
 
 
 class Routes:
-    """The routes of /v1; there is no other way to add one, so none goes without a permission."""
+    """The routes of /v1; there is no other way to add one, so none goes without a permission.
 
-    def __init__(self, app: FastAPI, door: Door) -> None:
+    `keep` wraps the endpoints whose answers are kept under Idempotency-Keys.
+    """
+
+    def __init__(self, app: FastAPI, door: Door, keep: Callable[[Endpoint], Endpoint]) -> None:
         self._app = app
         self._door = door
+        self._keep = keep
         self.declared: list[Declared] = []
 
     def get(self, path: str, document: Document, needs: Permission, endpoint: Endpoint) -> None:
         """Add a route that only looks."""
         self._add("GET", path, document, needs, endpoint)
 
-    def post(self, path: str, document: Document, needs: Permission, endpoint: Endpoint) -> None:
-        """Add a route that does something."""
+    def post(self, path: str, document: Document, needs: Permission, endpoint: Endpoint, *, kept: bool = True) -> None:
+        """Add a route that does something; its answers are kept under Idempotency-Keys unless they hold a secret."""
+        if kept:
+            endpoint = self._keep(endpoint)
         self._add("POST", path, document, needs, endpoint)
 
     def delete(self, path: str, document: Document, needs: Permission, endpoint: Endpoint) -> None:

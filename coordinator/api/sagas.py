@@ -10,10 +10,8 @@ from starlette.responses import Response
 
 from coordinator.api import parameters
 from coordinator.api.access import Permission, Principal, principal_of
-from coordinator.api.acts import accepted, read_act
 from coordinator.api.bodies import Limits, fit, read_object
 from coordinator.api.documents import sagas as documents
-from coordinator.api.documents import verbs
 from coordinator.api.documents.sagas import BulkBody, CompleteStepBody, FailStepBody, StartBody
 from coordinator.api.middleware import request_id_of
 from coordinator.api.parameters import Query
@@ -36,7 +34,6 @@ def add_saga_routes(routes: Routes, service: SagaService, reads: SagaReads, limi
     one = "/v1/sagas/{saga_id}"
     routes.post("/v1/sagas", documents.START, Permission.START, sagas.start)
     routes.post("/v1/sagas/bulk", documents.START_MANY, Permission.START, sagas.start_many)
-    routes.post(f"{one}/retry", verbs.RETRY, Permission.ACT, sagas.retry)
     routes.post(f"{one}/steps/{{step}}/complete", documents.COMPLETE_STEP, Permission.ANSWER, sagas.complete_step)
     routes.post(f"{one}/steps/{{step}}/fail", documents.FAIL_STEP, Permission.ANSWER, sagas.fail_step)
 
@@ -79,16 +76,6 @@ class _SagaRoutes:
         for item in items:
             counts[item["outcome"]] += 1
         return _json({"counts": counts, "items": items})
-
-    async def retry(self, request: Request) -> Response:
-        """Let a suspended saga go on; needs a reason and the version that was looked at."""
-        saga_id = parameters.saga_id(request)
-        await check_known(self._reads, principal_of(request), saga_id)
-        expected, reason = await read_act(request, self._limits)
-        saga = await self._service.retry(
-            saga_id, expected, principal_of(request).actor, reason, request_id_of(request.scope)
-        )
-        return accepted(saga)
 
     async def complete_step(self, request: Request) -> Response:
         """Complete an external step: somebody outside has done it."""

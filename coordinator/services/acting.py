@@ -25,13 +25,19 @@ class Acting:
         self._acts: set[asyncio.Task[SagaSummary]] = set()
 
     async def act(
-        self, saga_id: str, once: Callable[[], Awaitable[None]], was_done: Callable[[], Awaitable[bool]]
+        self,
+        saga_id: str,
+        once: Callable[[], Awaitable[None]],
+        was_done: Callable[[], Awaitable[bool]],
+        *,
+        again: bool = False,
     ) -> SagaSummary:
         """Do `once` until it is known to be done; `was_done` is asked when its commit was not heard of.
 
-        Answers how the saga stands then. Raises NotFound, Unavailable (look again), and what `once` refuses.
+        It is asked first when the same request came before and nobody knows what became of it (`again`). Answers how
+        the saga stands then. Raises NotFound, Unavailable (look again), and what `once` refuses.
         """
-        return await self._shielded(self._until_done(saga_id, once, was_done))
+        return await self._shielded(self._until_done(saga_id, once, was_done, unknown=again))
 
     async def _shielded(self, work: Coroutine[Any, Any, SagaSummary]) -> SagaSummary:
         """Wait for a while; neither a client that goes away nor one that waited long enough cuts the statement."""
@@ -44,10 +50,14 @@ class Acting:
         return act.result()
 
     async def _until_done(
-        self, saga_id: str, once: Callable[[], Awaitable[None]], was_done: Callable[[], Awaitable[bool]]
+        self,
+        saga_id: str,
+        once: Callable[[], Awaitable[None]],
+        was_done: Callable[[], Awaitable[bool]],
+        *,
+        unknown: bool,
     ) -> SagaSummary:
         problem: Exception = Unavailable("the saga is being written all the time")
-        unknown = False
         for attempt in range(1, TRIES_MAX + 1):
             try:
                 if not (unknown and await was_done()):

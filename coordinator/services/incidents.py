@@ -105,7 +105,7 @@ class IncidentService:
             saga=saga,
             notes=await self._reads.notes(incident_id),
             closed_by="hand" if _is_closed_by_hand(incident) else "verb",
-            verbs=await self._sagas.possible(incident.saga_id, incident.step_name) if is_open else [],
+            verbs=await self._sagas.possible(incident.saga_id) if is_open else [],
         )
 
     async def assign(

@@ -158,23 +158,25 @@ class SagaService:
         """Let a suspended saga go on; answers how it stands now. Raises what `act` raises."""
         return await self.act(saga_id, expected_version, RetryRequested(actor, reason), request_id)
 
-    async def act(self, saga_id: str, expected_version: int, verb: Verb, request_id: str = "") -> SagaSummary:
-        """Do what an operator wants of a saga; answers how it stands then.
+    async def act(
+        self, saga_id: str, expected_version: int, verb: Verb, request_id: str = "", *, again: bool = False
+    ) -> SagaSummary:
+        """Do what an operator wants of a saga; answers how it stands then. `again`: this request may have done it.
 
         Raises NotFound, VerbRefused (not possible as the saga stands), VerbStale (not at that version), Unavailable.
         """
         await self._know_the_time()
-        return await self._verbs.act(saga_id, expected_version, verb, request_id)
+        return await self._verbs.act(saga_id, expected_version, verb, request_id, again=again)
 
     async def preview(self, saga_id: str, verb: Verb) -> Preview:
         """Say what an operator's verb would do now, and do nothing. Raises NotFound, VerbRefused, Unavailable."""
         await self._know_the_time()
         return await self._verbs.preview(saga_id, verb)
 
-    async def possible(self, saga_id: str, step_name: str | None) -> list[str]:
-        """The verbs that could be done to a saga now, those about a step for this one; raises NotFound, Unavailable."""
+    async def possible(self, saga_id: str) -> list[str]:
+        """The verbs that a saga allows now, some for some of its steps only; raises NotFound, Unavailable."""
         await self._know_the_time()
-        return await self._verbs.possible(saga_id, step_name)
+        return await self._verbs.possible(saga_id)
 
     async def answer(
         self, saga_id: str, answer: ExternalCompleted | ExternalFailed, request_id: str = ""

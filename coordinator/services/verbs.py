@@ -43,6 +43,7 @@ from coordinator.saga.model import Facing, Outcome, Saga, SagaStatus, StepState,
 from coordinator.saga.moves import EMPTY_RESULT, OPEN_UNDOS, TO_BE_UNDONE, owing
 from coordinator.saga.results import result_problem
 from coordinator.services.acting import Acting, members
+from coordinator.services.possible import possible_verbs
 from coordinator.services.publishing import Publishing
 from coordinator.services.words import says_something
 from coordinator.store.batch import Act
@@ -96,6 +97,7 @@ class PlannedCommand(msgspec.Struct, frozen=True):
 class Preview(msgspec.Struct, frozen=True):
     """What a verb would do to a saga that is at `version`.
 
+    `commands` are those that would be sent at once; where flow control holds a step back there is none for it.
     `to_be_undone` are the steps whose compensations would follow, in their order; `stays_done` those that would remain
     done for good; `incidents` are problems that would open.
     """
@@ -137,8 +139,13 @@ class Verbs:
         self._flow = flow
         self._acting = Acting(reads, clock)
 
-    async def act(self, saga_id: str, expected_version: int, verb: Verb, request_id: str = "") -> SagaSummary:
-        """Do a verb once; raises NotFound, VerbRefused, VerbStale, Unavailable."""
+    async def act(
+        self, saga_id: str, expected_version: int, verb: Verb, request_id: str = "", *, again: bool = False
+    ) -> SagaSummary:
+        """Do a verb once; raises NotFound, VerbRefused, VerbStale, Unavailable.
+
+        `again` says that the same request may have done it before: then it is looked up first.
+        """
         action = NAMES[type(verb)]
 
         async def once() -> None:
@@ -147,34 +154,23 @@ class Verbs:
         async def was_done() -> bool:
             return await self._reads.was_done(action, saga_id, expected_version, verb.actor, verb.reason)
 
-        return await self._acting.act(saga_id, once, was_done)
+        return await self._acting.act(saga_id, once, was_done, again=again)
 
     async def preview(self, saga_id: str, verb: Verb) -> Preview:
         """Say what a verb would do now; raises NotFound, VerbRefused, Unavailable."""
         row, active = await self._look(saga_id)
         now_ms = self._now.now_ms()
         decision = self._decide(row, active, verb, now_ms, self._chance.roll())
-        _check_result(active, verb)
+        check_result(active, verb)
         return self._described(active, NAMES[type(verb)], decision, now_ms)
 
-    async def possible(self, saga_id: str, step_name: str | None) -> list[str]:
-        """The verbs that could be done to a saga now, those about a step for this one; raises NotFound, Unavailable."""
+    async def possible(self, saga_id: str) -> list[str]:
+        """The verbs that a saga allows now, some for some of its steps only; raises NotFound, Unavailable."""
         try:
-            row, active = await self._look(saga_id)
+            _, active = await self._look(saga_id)
         except VerbRefused:  # observed, or of a definition that is not known here
             return []
-        words: list[Verb] = [made("", "") for made in _PLAIN]
-        if step_name is not None:
-            words.append(SkipRequested("", "", step_name))
-            words += [ResolveRequested("", "", step_name, resolution) for resolution in Resolution]
-        return list(dict.fromkeys(NAMES[type(verb)] for verb in words if self._is_possible(row, active, verb)))
-
-    def _is_possible(self, row: SagaRow, active: ActiveSaga, verb: Verb) -> bool:
-        try:
-            self._decide(row, active, verb, self._now.now_ms(), 0.0)
-        except VerbRefused:
-            return False
-        return True
+        return possible_verbs(active.definition, active.saga, self._now.now_ms())
 
     async def answer(
         self, saga_id: str, answer: ExternalCompleted | ExternalFailed, request_id: str = ""
@@ -199,12 +195,13 @@ class Verbs:
         now_ms, roll = self._now.now_ms(), self._chance.roll()
         decision = self._decide(row, active, verb, now_ms, roll)  # what is not possible is so at any version
         if row.version != expected_version:
-            raise VerbStale(expected_version, members(row))
-        _check_result(active, verb)
+            raise VerbStale(expected_version, self._standing(row, active))
+        check_result(active, verb)
         draft = Draft(self._commands)
-        draft.move(active, active.saga, _event(verb), decision, now_ms, roll)
-        draft.batch.audit(_act(row, decision, verb.actor, action, verb.reason, request_id))
+        draft.move(active, active.saga, event_of(verb), decision, now_ms, roll)
+        draft.batch.audit(act_of(active.saga, decision.saga, verb.actor, action, verb.reason, request_id))
         await self._commit(draft)
+        self._count(active, decision)
 
     async def _answer_once(
         self, saga_id: str, answer: ExternalCompleted | ExternalFailed, seen: list[int], request_id: str
@@ -224,28 +221,43 @@ class Verbs:
             raise VerbRefused(f"step {answer.step_name} does not wait for an answer: {decision.reason}", members(row))
         draft = Draft(self._commands)
         draft.move(active, active.saga, answer, decision, now_ms, roll)
-        draft.batch.audit(_act(row, decision, answer.actor, *_said(answer), request_id))
+        draft.batch.audit(act_of(active.saga, decision.saga, answer.actor, *_said(answer), request_id))
         await self._commit(draft)
-        if active.part in self._flow.parts:
-            self._flow.moved(active, decision)
+        self._count(active, decision)
 
     async def _look(self, saga_id: str) -> tuple[SagaRow, ActiveSaga]:
         rows = await self._store.load([saga_id])
         if not rows:
             raise NotFound("there is no saga with this id")
         active = from_row(rows[0], self._registry)
+        if rows[0].part < 0:  # the partition of choreographed sagas, which no engine owns
+            replay = ["replay"] if rows[0].status == SagaStatus.SUSPENDED else []
+            sentence = "the saga is choreographed, not commanded: it can be replayed, and nothing else"
+            raise VerbRefused(sentence, {**members(rows[0]), "allowed": replay})
         if active is None:
             raise VerbRefused("this coordinator does not know the saga's definition", members(rows[0]))
         return rows[0], active
 
     def _decide(self, row: SagaRow, active: ActiveSaga, verb: Verb, now_ms: int, roll: float) -> Moved:
+        held = self._flow.holding_at_start(active.part, now_ms)
         try:
-            decision: Decision = machine.decide(active.definition, active.saga, _event(verb), now_ms=now_ms, roll=roll)
+            decision: Decision = machine.decide(
+                active.definition, active.saga, event_of(verb), now_ms=now_ms, roll=roll, held=held
+            )
         except Conflict as refusal:
-            raise VerbRefused(str(refusal), members(row)) from None
+            raise VerbRefused(str(refusal), self._standing(row, active)) from None
         if not isinstance(decision, Moved):
-            raise VerbRefused(decision.reason, members(row))
+            raise VerbRefused(decision.reason, self._standing(row, active))
         return decision
+
+    def _standing(self, row: SagaRow, active: ActiveSaga) -> dict[str, Any]:
+        """What a refusal says of how a saga stands, and of what is possible now."""
+        return {**members(row), "allowed": possible_verbs(active.definition, active.saga, self._now.now_ms())}
+
+    def _count(self, active: ActiveSaga, decision: Moved) -> None:
+        """Let flow control know of what was issued, where this process owns the saga's partition."""
+        if active.part in self._flow.parts:
+            self._flow.moved(active, decision)
 
     async def _commit(self, draft: Draft) -> None:
         try:
@@ -292,7 +304,7 @@ def _ways_back(definition: SagaDefinition, saga: Saga) -> tuple[list[str], list[
     return owed, [name for name in left if name not in owed]
 
 
-def _check_result(active: ActiveSaga, verb: Verb) -> None:
+def check_result(active: ActiveSaga, verb: Verb) -> None:
     """Check the result that an operator states against the step's model; raises InvalidInput."""
     if isinstance(verb, ResolveRequested) and verb.resolution is Resolution.COMPLETED:
         _check_stated(active, verb.step_name, EMPTY_RESULT if verb.result is None else verb.result)
@@ -316,9 +328,9 @@ def _holds(state: StepState, answer: ExternalCompleted | ExternalFailed, generat
     return state.outcome is Outcome.COMPLETED and told
 
 
-def _act(row: SagaRow, decision: Moved, actor: str, action: str, reason: str, request_id: str) -> Act:
-    after = decision.saga
-    return Act(actor, action, row.id, reason, row.version, after.version, request_id, row.status, after.status)
+def act_of(before: Saga, after: Saga, actor: str, action: str, reason: str, request_id: str) -> Act:
+    """The audit's entry for an act on a saga."""
+    return Act(actor, action, after.id, reason, before.version, after.version, request_id, before.status, after.status)
 
 
 def _said(answer: ExternalCompleted | ExternalFailed) -> tuple[str, str]:
@@ -328,7 +340,8 @@ def _said(answer: ExternalCompleted | ExternalFailed) -> tuple[str, str]:
     return FAIL_STEP, answer.error.message if says_something(answer.error.message) else OUTSIDE
 
 
-def _event(verb: Verb) -> Event:
+def event_of(verb: Verb) -> Event:
+    """The verb as the event that it is."""
     if not isinstance(verb, tuple(NAMES)):
         raise TypeError(f"{type(verb).__name__} is no verb")
     return verb  # type: ignore[return-value]

@@ -236,9 +236,9 @@ class SagaReads:
             return None
         return rows[0]["version_num"] if rows else None
 
-    async def cursor_secret(self) -> bytes:
+    async def secret(self) -> bytes:
         """The secret that all processes of the installation seal cursors with."""
-        return bytes((await self._fetch("get_installation"))[0]["cursor_secret"])
+        return bytes((await self._fetch("get_installation"))[0]["secret"])
 
     async def log_days_ahead(self) -> int:
         """For how many days from tomorrow on the log has partitions."""

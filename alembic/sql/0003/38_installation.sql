@@ -1,8 +1,8 @@
--- What all processes of an installation share: the secret that seals cursors.
+-- What all processes of an installation share: the secret that seals cursors and confirmations.
 CREATE TABLE installation (
     one boolean NOT NULL DEFAULT true,
-    cursor_secret bytea NOT NULL,
+    secret bytea NOT NULL,
     CONSTRAINT an_installation_has_one_row PRIMARY KEY (one),
     CONSTRAINT there_is_one_installation_only CHECK (one),
-    CONSTRAINT a_cursor_secret_is_long_enough CHECK (octet_length(cursor_secret) >= 32)
+    CONSTRAINT an_installation_has_a_secret_that_is_long_enough CHECK (octet_length(secret) >= 32)
 )

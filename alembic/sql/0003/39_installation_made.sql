@@ -1,2 +1,2 @@
 -- Two random UUIDs have 244 random bits.
-INSERT INTO installation (cursor_secret) VALUES (sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())))
+INSERT INTO installation (secret) VALUES (sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())))

@@ -1,8 +1,7 @@
 -- Takes what today's log has gained into its index by time, so that whoever follows the log reads the new rows only:
 -- until a block range is summarised, every question about a moment reads it. Answers how many ranges it took in.
--- With the rights of its owner, because only the owner of an index may summarise it.
 CREATE FUNCTION saga_summarize_log() RETURNS integer
-LANGUAGE sql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+LANGUAGE sql AS $$
 SELECT coalesce(sum(brin_summarize_new_values(i.indexrelid)), 0)::integer
 FROM pg_inherits AS h
 JOIN pg_index AS i ON i.indexrelid = h.inhrelid

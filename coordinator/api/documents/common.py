@@ -19,6 +19,7 @@ TAGS = {
     "sagas": "Start sagas and look at them.",
     "steps": "Answer the external steps of sagas.",
     "verbs": "Let sagas go on, turn them back, or end them.",
+    "batch-operations": "Do a verb to many sagas, and see how far it is.",
     "incidents": "Problems of sagas that need a person: take them, say what was found, close them.",
     "dead-letters": "What could not be applied: look at it, send it again, or let it go.",
     "definitions": "What can be started.",
@@ -32,7 +33,7 @@ SAGA_ID = in_path("saga_id", {"type": "string", "format": "uuid"})
 STEP = in_path("step", {"type": "string", "pattern": "^[a-z][a-z0-9_]{0,62}$"})
 IDEMPOTENCY_KEY = in_header(
     "Idempotency-Key",
-    "Accepted; the business key in the input decides.",
+    "The same request under the same key gets the same answer for a day; see docs/adr/0025.",
     {"type": "string", "minLength": 1, "maxLength": 255},
 )
 IF_MATCH = in_header("If-Match", "The ETag that was looked at, instead of expected_version.", {"type": "string"})

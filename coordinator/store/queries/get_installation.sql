@@ -1,2 +1,2 @@
 -- get_installation: what all processes of the installation share.
-SELECT cursor_secret FROM installation
+SELECT secret FROM installation

@@ -178,7 +178,7 @@ BODIES = [
         target=RETRY,
     ),
     _post("retry: long reason", 422, "/reason", _text({"reason": "r" * 501, "expected_version": 1}), target=RETRY),
-    _post("retry: no version", 422, "/expected_version", _text({"reason": "r"}), target=RETRY),
+    _post("retry: no version", 428, "/expected_version", _text({"reason": "r"}), target=RETRY),
     _post(
         "retry: version as text",
         422,

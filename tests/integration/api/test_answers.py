@@ -150,6 +150,25 @@ async def test_an_answer_asks_flow_control_as_every_step_does(offices: Callable[
         assert sent == []
 
 
+async def test_a_verb_asks_flow_control_as_every_step_does(offices: Callable[..., Any]) -> None:
+    """What an operator's act issues anew waits where its participant has a limit, as the preview has said."""
+    async with offices(flow=FlowSettings(participants={"payment": 1})) as office:
+        saga_id = await waiting(office)
+        [row] = await office.store.load([saga_id])
+        suspended = await office.service.act(saga_id, row.version, events.SuspendRequested("anna", "wait"))
+        step = STEPS[STEPS.index("take_payment") - 1]
+        stated = events.ResolveRequested(
+            "anna", "seen", step, events.Resolution.COMPLETED, msgspec.Raw(b'{"approved_by":"anna"}')
+        )
+        assert (await office.service.preview(saga_id, stated)).commands == []
+        await office.service.act(saga_id, suspended.version, stated)
+        [row] = await office.store.load([saga_id])
+        payment = load_state(row.state).steps[STEPS.index("take_payment")]
+        assert (payment.outcome, payment.attempt, payment.held) == (Outcome.WAITING, 0, True)
+        sent = await office.ask("SELECT 1 FROM outbox WHERE saga_id = $1 AND type = 'ProcessPayment'", saga_id)
+        assert sent == []
+
+
 async def _answers(office: Office, saga_id: str) -> Any:
     return await office.ask(
         "SELECT count(*) AS rows FROM saga_log WHERE saga_id = $1 AND event = 'ExternalCompleted'", saga_id

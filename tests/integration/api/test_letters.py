@@ -95,8 +95,8 @@ async def test_a_letter_is_sent_again_once(desk: Desk) -> None:
     assert (late.status_code, late.json()["letter_state"]) == (412, "redriven")
     assert await desk.audit(letter) == [
         (
-            *("the operator", "redrive", WHY["reason"], True, {"state": "open", "tries": 0}),
-            {"state": "redriven", "tries": 1, "edited_value": False, "edited_headers": False},
+            *("the operator", "redrive", WHY["reason"], True, {"state": "open", "reason": "schema", "tries": 0}),
+            {"state": "redriven", "reason": "schema", "tries": 1, "edited": False},
         )
     ]
 

@@ -241,7 +241,7 @@ def test_a_version_shows_what_it_says(api: Api) -> None:
 def test_a_cursor_is_sealed_with_the_installations_secret(api: Api) -> None:
     """Whoever has the secret, which is another process of the installation, makes cursors that are taken here."""
     start(api)
-    secret = bytes(api.fetch("SELECT cursor_secret FROM installation")[0]["cursor_secret"])
+    secret = bytes(api.fetch("SELECT secret FROM installation")[0]["secret"])
     last = UUID(int=2**128 - 1).bytes
     good = Cursors(secret).write("sagas", ListFilter(), last)
     assert found(api, f"cursor={good}&limit=5") == found(api, "limit=5")

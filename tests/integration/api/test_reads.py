@@ -12,6 +12,7 @@ from tests.integration.api.bad_requests import SAGAS
 from tests.integration.api.server import Api, order
 
 STEPS = ["reserve_inventory", "process_payment", "create_shipment", "send_confirmation"]
+VERBS = ("retry", "skip", "resolve", "compensate", "suspend", "resume", "abandon", "replay")
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +175,11 @@ def test_the_openapi_document_describes_every_route_and_refers_to_nothing_missin
         ("get", "/v1/participants"),
         ("get", "/v1/participants/{name}"),
         ("get", "/v1/audit"),
-        ("post", "/v1/sagas/{saga_id}/replay"),
+        *(("post", f"/v1/sagas/{{saga_id}}/{verb}") for verb in VERBS),
+        *((method, "/v1/batch-operations") for method in ("get", "post")),
+        ("get", "/v1/batch-operations/{operation_id}"),
+        ("get", "/v1/batch-operations/{operation_id}/items"),
+        *(("post", f"/v1/batch-operations/{{operation_id}}/{what}") for what in ("pause", "resume", "cancel")),
         ("post", "/v1/sagas/{saga_id}/steps/{step}/complete"),
         ("post", "/v1/sagas/{saga_id}/steps/{step}/fail"),
         ("get", "/v1/sagas"),
@@ -188,7 +193,6 @@ def test_the_openapi_document_describes_every_route_and_refers_to_nothing_missin
         ("get", "/v1/sagas/{saga_id}/timeline"),
         ("get", "/v1/sagas/counts"),
         ("get", "/v1/definitions/{name}/versions/{version}"),
-        ("post", "/v1/sagas/{saga_id}/retry"),
         ("get", "/v1/whoami"),
         ("get", "/v1/keys"),
         ("post", "/v1/keys"),

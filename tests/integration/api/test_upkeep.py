@@ -27,6 +27,24 @@ LETTER = """
 """
 
 
+OLD_AND_NEW = """
+    WITH keys AS (
+        INSERT INTO idempotency_key (actor, key, fingerprint, claim, created_at)
+        SELECT 'ann', key, sha256(''), gen_random_uuid(), now() - age
+        FROM (VALUES ('an hour', interval '1 hour'), ('a day', interval '25 hours')) AS x (key, age)
+    ),
+    operations AS (
+        INSERT INTO batch_operation (id, actor, reason, verb, members, filter, statuses, confirmation, rate, total,
+                                     state, ended_at)
+        SELECT gen_random_uuid(), 'ann', name, 'retry', '{}', '{}', '{suspended}', name::bytea, 1, 1,
+               CASE WHEN age IS NULL THEN 'paused' ELSE 'done' END, now() - age
+        FROM (VALUES ('runs', NULL), ('yesterday', interval '1 day'), ('a month', interval '31 days')) AS x (name, age)
+        RETURNING id
+    )
+    INSERT INTO batch_operation_item (operation_id, saga_id, version) SELECT id, id, 1 FROM operations
+"""
+
+
 class FaultyBus:
     """A bus that breaks as nobody expects the first time, and takes everything after that."""
 
@@ -111,3 +129,14 @@ async def test_a_fault_of_ours_does_not_end_the_chores(
     said = capsys.readouterr().out
     assert "upkeep_failed" in said
     assert "alert" in said
+
+
+async def test_old_keys_and_batch_operations_go(store: PostgresStore) -> None:
+    """Answers are kept for a day and batch operations for a month after their end; what is younger stays."""
+    await store.run(lambda connection: connection.execute(OLD_AND_NEW))
+    await Chores(store, lambda: True).upkeep.run_once()
+    left = "SELECT key AS left FROM idempotency_key UNION ALL SELECT reason FROM batch_operation ORDER BY 1"
+    rows = await store.run(lambda connection: connection.fetch(left))
+    assert [row["left"] for row in rows] == ["an hour", "runs", "yesterday"]
+    items = await store.run(lambda connection: connection.fetch("SELECT 1 FROM batch_operation_item"))
+    assert len(items) == 2

@@ -147,7 +147,12 @@ async def test_what_is_not_possible_is_refused_with_a_sentence(office: Office) -
     saga_id, version = await suspended(office)
     with pytest.raises(VerbRefused, match="step debit_source is issued, it may have run: resolve it") as refusal:
         await office.service.act(saga_id, version, events.SkipRequested(*WHO, "debit_source"))
-    assert refusal.value.members == {"saga_id": saga_id, "saga_status": "suspended", "version": version}
+    assert refusal.value.members == {
+        "saga_id": saga_id,
+        "saga_status": "suspended",
+        "version": version,
+        "allowed": ["retry", "skip", "resolve", "compensate", "resume", "abandon"],
+    }
     with pytest.raises(VerbStale):
         await office.service.act(saga_id, version - 1, events.ResumeRequested(*WHO))
     with pytest.raises(VerbRefused, match="suspend is not possible while the saga is suspended"):

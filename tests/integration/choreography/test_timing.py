@@ -100,11 +100,14 @@ async def test_a_replay_is_owed_until_kafka_has_it(watch: Watch, replays: Replay
 
 
 async def test_a_replay_is_asked_for_once(watch: Watch, replays: Replays, plain: Any) -> None:
-    """A lost answer is looked up, ten hands at once do one act, and each of the others hears how the saga stands."""
+    """A preview does nothing, a lost answer is looked up, ten hands do one act, and the others hear how it stands."""
     key = new_key()
     await watch.take_in(event("OrderCreated", key, HASTY))
     assert await watch.fire() == 1
     row = await saga(plain, key)
+    preview = await replays.preview(str(row["id"]), "ann")
+    assert (preview.verb, preview.version, preview.next_status) == ("replay", row["version"], "pending")
+    assert (await saga(plain, key))["version"] == row["version"]
     watch.store.deaf = True
     summary = await replays.replay(str(row["id"]), row["version"], "ann", "try again")
     assert (summary.status, summary.version) == ("pending", row["version"] + 1)

@@ -73,9 +73,40 @@ BROKEN = {
     "a_label_has_a_name_and_a_value": "INSERT INTO saga_label VALUES ('a', '', $1)",
     "a_tally_counts_a_word_of_the_dictionary": "INSERT INTO saga_tally"
     " SELECT definition_id, 'finished', 1 FROM saga WHERE id = $1",
-    "there_is_one_installation_only": "INSERT INTO installation (one, cursor_secret)"
+    "there_is_one_installation_only": "INSERT INTO installation (one, secret)"
     " SELECT false, input FROM saga WHERE id = $1",
-    "a_cursor_secret_is_long_enough": "UPDATE installation SET cursor_secret = 'short' WHERE $1::uuid IS NOT NULL",
+    "an_installation_has_a_secret_that_is_long_enough": "UPDATE installation"
+    " SET secret = 'short' WHERE $1::uuid IS NOT NULL",
+    "a_key_stands_for_one_request_of_an_actor": "INSERT INTO idempotency_key (actor, key, fingerprint, claim)"
+    " SELECT 'ann', 'k', sha256(''), $1::uuid FROM generate_series(1, 2)",
+    "a_fingerprint_of_a_request_is_a_sha256": "INSERT INTO idempotency_key (actor, key, fingerprint, claim)"
+    " VALUES ('ann', 'k', 'short', $1::uuid)",
+    "an_answer_has_status_headers_and_body": "INSERT INTO idempotency_key (actor, key, fingerprint, claim, status)"
+    " VALUES ('ann', 'k', sha256(''), $1::uuid, 200)",
+    "what_failed_here_is_no_answer_to_keep": "INSERT INTO idempotency_key (actor, key, fingerprint, claim, status,"
+    " headers, body) VALUES ('ann', 'k', sha256(''), $1::uuid, 503, '{}', '')",
+    **{
+        name: f"INSERT INTO batch_operation (id, actor, verb, members, filter, statuses, confirmation, {columns})"
+        f" SELECT $1::uuid, 'ann', 'retry', '{{}}', '{{}}', '{{suspended}}', 'c', {values}"
+        for name, columns, values in (
+            ("a_batch_operation_is_known_by_its_id", "reason, rate, total", "'r', 1, 1 FROM generate_series(1, 2)"),
+            ("a_batch_operation_has_a_reason", "reason, rate, total", "' ', 1, 1"),
+            ("a_batch_operation_moves_at_some_rate", "reason, rate, total", "'r', 0, 1"),
+            ("a_batch_operation_is_in_a_known_state", "reason, rate, total, state", "'r', 1, 1, 'lost'"),
+            ("outcomes_are_of_the_sagas_that_were_confirmed", "reason, rate, total, done", "'r', 1, 1, 2"),
+            ("a_batch_operation_ends_when_it_is_done_or_cancelled", "reason, rate, total, state", "'r', 1, 1, 'done'"),
+        )
+    },
+    **{
+        name: f"INSERT INTO batch_operation_item (operation_id, saga_id, version, {columns})"
+        f" SELECT $1::uuid, $1::uuid, 1, {values}"
+        for name, columns, values in (
+            ("a_batch_operation_has_each_saga_once", "version_after", "NULL::integer FROM generate_series(1, 2)"),
+            ("an_item_is_done_or_refused_or_failed", "outcome", "'tried'"),
+            ("an_item_that_is_not_done_says_why", "outcome", "'refused'"),
+            ("an_item_that_is_done_says_its_version", "outcome", "'done'"),
+        )
+    },
     "a_resolved_incident_says_by_whom": "INSERT INTO incident (saga_id, saga_version, reason, detail, resolved_at)"
     " VALUES ($1, 1, 'r', '', now())",
 }

@@ -75,7 +75,7 @@ class World:
         self.settings = settings.model_copy(update={"life_seconds": LIFE_S})
         self.tail = Tail(self.log, Clock(), self.settings, streams.written)
         app = create_health_app(CollectorRegistry(), [])
-        routes = Routes(app, door.Door(self.door, door.LogRefusals(), time.monotonic))
+        routes = Routes(app, door.Door(self.door, door.LogRefusals(), time.monotonic), lambda endpoint: endpoint)
         streams.add_stream_routes(routes, self.tail, cast("SagaReads", Reads()), self.settings)
         self._client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
 

@@ -1,0 +1,133 @@
+"""The routes of batch operations: a dry run, its confirmation, and the operation as a resource."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from pydantic import Field
+
+from coordinator.api.documents.common import BODY_PROBLEMS, IDEMPOTENCY_KEY, PARAMETER_PROBLEMS, Body
+from coordinator.api.documents.verbs import REASON_MAX, StepName
+from coordinator.api.openapi import Answer, Document, in_path, in_query
+from coordinator.services.batch_operations import BatchOperation, DryRun
+from coordinator.store.batches import ItemRecord
+
+OUTCOMES: Final = ("left", "done", "refused", "failed")
+STATES: Final = ("running", "paused", "cancelled", "done")
+
+
+class BatchBody(Body):
+    """Which verb for which sagas; `step`, `resolution` and `result` as the verb itself takes them."""
+
+    verb: Literal["retry", "skip", "resolve", "compensate", "suspend", "resume", "abandon"]
+    filter: Annotated[
+        dict[str, Any],
+        Field(description="As the list's parameters, each a text or a list; `status` must be one that fits the verb."),
+    ]
+    dry_run: Annotated[bool, Field(description="Say what would be done, and begin nothing.")] = True
+    confirmation: Annotated[
+        str | None, Field(max_length=200, description="Of a dry run of the same; needed to begin.")
+    ] = None
+    reason: Annotated[str | None, Field(min_length=1, max_length=REASON_MAX, description="Needed to begin.")] = None
+    rate: Annotated[int | None, Field(ge=1, le=10_000, description="Sagas per second.")] = None
+    step: StepName | None = None
+    resolution: Literal["completed", "failed", "undone"] | None = None
+    result: dict[str, Any] | None = None
+
+
+class ChangeBody(Body):
+    """Why a batch operation is paused, resumed or cancelled."""
+
+    reason: Annotated[str, Field(min_length=1, max_length=REASON_MAX)]
+
+
+class BatchPage(msgspec.Struct, frozen=True):
+    """A page of batch operations, newest first; `next_cursor` is null on the last one."""
+
+    batch_operations: list[BatchOperation]
+    next_cursor: str | None
+
+
+class ItemPage(msgspec.Struct, frozen=True):
+    """A page of a batch operation's sagas, oldest first; `next_cursor` is null on the last one."""
+
+    items: list[ItemRecord]
+    next_cursor: str | None
+
+
+_ID = in_path("operation_id", {"type": "string", "format": "uuid"})
+_LIMIT = in_query("limit", "How many.", {"type": "integer", "minimum": 1, "maximum": 200, "default": 50})
+_CURSOR = in_query("cursor", "`next_cursor` of the page before.", {"type": "string"})
+_MISSING = {404: "There is no such batch operation"}
+_NO_CURSOR = {400: "The cursor is not of this list"}
+_TAG = "batch-operations"
+
+CREATE: Final = Document(
+    "createBatchOperation",
+    _TAG,
+    "Do a verb to all sagas that a filter finds",
+    {
+        200: Answer("A dry run: nothing has changed; the confirmation holds for ten minutes and begins one", DryRun),
+        202: Answer("It has begun", BatchOperation),
+    },
+    {
+        **BODY_PROBLEMS,
+        409: "Too many sagas, or others than were confirmed; or the confirmation has run out or was used",
+        428: "There is no confirmation: make a dry run first",
+    },
+    BatchBody,
+    {
+        "verb": "retry",
+        "filter": {"status": "suspended", "definition": "OrderFulfillment", "since": "2026-11-26T00:00:00Z"},
+        "dry_run": True,
+    },
+    [IDEMPOTENCY_KEY],
+)
+LIST: Final = Document(
+    "listBatchOperations",
+    _TAG,
+    "Batch operations, newest first",
+    {200: Answer("A page", BatchPage)},
+    {**_NO_CURSOR, **PARAMETER_PROBLEMS},
+    parameters=[in_query("state", "Only these.", {"type": "string", "enum": list(STATES)}), _LIMIT, _CURSOR],
+)
+GET: Final = Document(
+    "getBatchOperation",
+    _TAG,
+    "One batch operation, and how far it is",
+    {200: Answer("The batch operation", BatchOperation)},
+    {**_MISSING, **PARAMETER_PROBLEMS},
+    parameters=[_ID],
+)
+ITEMS: Final = Document(
+    "listBatchItems",
+    _TAG,
+    "What came of each saga",
+    {200: Answer("A page", ItemPage)},
+    {**_NO_CURSOR, **_MISSING, **PARAMETER_PROBLEMS},
+    parameters=[
+        _ID,
+        in_query("outcome", "Only these.", {"type": "string", "enum": list(OUTCOMES)}),
+        _LIMIT,
+        _CURSOR,
+    ],
+)
+
+
+def _change(name: str, summary: str, reason: str) -> Document:
+    return Document(
+        f"{name}BatchOperation",
+        _TAG,
+        summary,
+        {202: Answer("This is how it stands", BatchOperation)},
+        {**BODY_PROBLEMS, **_MISSING, 409: "Not possible in its state; `allowed` names what is"},
+        ChangeBody,
+        {"reason": reason},
+        [_ID, IDEMPOTENCY_KEY],
+    )
+
+
+PAUSE: Final = _change("pause", "Do no more until it is resumed", "the warehouse is slow")
+RESUME: Final = _change("resume", "Go on with a paused one", "the warehouse has caught up")
+CANCEL: Final = _change("cancel", "Do no more, for good", "the wrong filter")
