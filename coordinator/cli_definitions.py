@@ -20,6 +20,7 @@ from coordinator.describe.table import table
 from coordinator.engine.registry import Registry
 from coordinator.engine.topology import Topology
 from coordinator.errors import SagaError
+from coordinator.exits import ExitCode
 from coordinator.parts import topic_specs
 from coordinator.saga.choreography import ChoreographyDefinition
 from coordinator.saga.content import content_of, read_document
@@ -30,7 +31,7 @@ app = typer.Typer(help="The saga definitions: which there are, what runs on them
 
 Shape: TypeAlias = Literal["table", "mermaid", "json"]
 
-REFUSED = 2
+REFUSED = ExitCode.USAGE
 
 
 @app.command()
