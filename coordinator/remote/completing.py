@@ -9,6 +9,7 @@ import typer
 
 from coordinator.remote.client import Client
 from coordinator.remote.contexts import Asked, choose_server, config_path, read_config
+from coordinator.remote.outside import outside_of
 from coordinator.remote.refusals import Refusal
 
 PATIENCE_S: Final = 1.0
@@ -55,7 +56,7 @@ def _asked(ctx: typer.Context, target: str, query: dict[str, Any], name: str) ->
     given = ctx.params
     asked = Asked(given.get("url"), given.get("context"), given.get("config"))
     try:
-        with Client(choose_server(asked, os.environ), ctx.find_root().obj, PATIENCE_S) as client:
+        with Client(choose_server(asked, os.environ), outside_of(ctx).transport, PATIENCE_S) as client:
             found = client.get(target, query).value[name]
     except (Refusal, KeyError, TypeError):
         return []

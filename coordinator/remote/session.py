@@ -21,6 +21,7 @@ from coordinator.remote.client import PAGE_MAX, Answer, Client, Query
 from coordinator.remote.completing import complete_contexts
 from coordinator.remote.contexts import Asked, choose_server
 from coordinator.remote.output import Column, Item, Output, Shape
+from coordinator.remote.outside import Outside, outside_of
 from coordinator.remote.refusals import Refusal, misused
 
 P = ParamSpec("P")
@@ -36,15 +37,15 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="do not ask")]
 class Session(AbstractContextManager["Session"]):
     """One command: its server, its output, and the person before it."""
 
-    def __init__(self, asked: Asked, output: Output, transport: Any = None) -> None:
+    def __init__(self, asked: Asked, output: Output, outside: Outside) -> None:
         self._asked = asked
-        self._transport = transport
+        self._outside = outside
         self.output = output
 
     @cached_property
     def client(self) -> Client:
         """The client, made when it is needed first."""
-        return Client(choose_server(self._asked, os.environ, self.warn), self._transport)
+        return Client(choose_server(self._asked, os.environ, self.warn), self._outside.transport)
 
     @property
     def asked(self) -> Asked:
@@ -54,6 +55,8 @@ class Session(AbstractContextManager["Session"]):
     @property
     def interactive(self) -> bool:
         """Whether somebody can answer a question."""
+        if self._outside.interactive is not None:
+            return self._outside.interactive
         return sys.stdin.isatty() and self.output.aside.is_terminal
 
     def __enter__(self) -> Self:
@@ -146,7 +149,7 @@ def command(function: Callable[Concatenate[Session, P], None]) -> Callable[..., 
         asked = Asked(given.pop("url"), given.pop("context"), given.pop("config"))
         output = Output(given.pop("shape"), utc=given.pop("utc"))
         try:
-            with Session(asked, output, ctx.find_root().obj) as session:
+            with Session(asked, output, outside_of(ctx)) as session:
                 function(session, **given)  # type: ignore[call-arg]  # typer gives what the signature says
         except Refusal as refusal:
             output.say(f"saga: {refusal}")
