@@ -27,7 +27,7 @@ from coordinator.saga.content import content_of, read_document
 from coordinator.saga.definition import SagaDefinition
 from coordinator.settings import Settings, read_settings
 
-app = typer.Typer(help="The saga definitions: which there are, what runs on them, and what they say.")
+app = typer.Typer(help="List the definitions and what runs on them; show one, or write the AsyncAPI document.")
 
 Shape: TypeAlias = Literal["table", "mermaid", "json"]
 

@@ -129,7 +129,12 @@ def _root() -> None:
     """A saga coordinator over Kafka and Postgres."""
 
 
+def install() -> None:
+    """Make the program answer a shell that asks what may stand behind a word."""
+    completion_init()
+
+
 def main() -> None:
     """Entry point of the console script."""
-    completion_init()
+    install()
     app(prog_name="saga")

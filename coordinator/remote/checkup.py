@@ -166,4 +166,4 @@ def _letters(client: Client) -> Iterator[Finding]:
 
 def has_settings() -> bool:
     """Whether the environment holds the settings of a coordinator, so that its servers can be asked themselves."""
-    return any(name in os.environ for name in ("SAGA_DATABASE__URL", "SAGA_KAFKA__BOOTSTRAP_SERVERS"))
+    return any(os.environ.get(name) for name in ("SAGA_DATABASE__URL", "SAGA_KAFKA__BOOTSTRAP_SERVERS"))

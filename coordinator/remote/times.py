@@ -34,17 +34,6 @@ class Times:
         return shown.strftime("%Y-%m-%d %H:%M:%S") + fraction + ("Z" if self._utc else "")
 
 
-def span(seconds: float) -> str:
-    """A length of time in two units at most, such as 3m 20s."""
-    left = max(round(seconds), 0)
-    parts: list[str] = []
-    for unit, size in (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)):
-        if left >= size or (unit == "s" and not parts):
-            parts.append(f"{left // size}{unit}")
-            left %= size
-    return " ".join(parts[:2])
-
-
 def moment_of(given: str | None, *, ahead: bool = False) -> str | None:
     """What a person gives as a moment, as RFC 3339: as it is, or a span ago (`ahead`: from now); raises Refusal."""
     if given is None:
