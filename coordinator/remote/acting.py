@@ -39,13 +39,19 @@ def retry(
     session: Session,
     saga_id: SagaId,
     step: Step = None,
+    payload: Annotated[
+        str | None, typer.Option("--payload", help="another one for the failed --step: JSON, a file, or -")
+    ] = None,
     reason: Reason = None,
     yes: Yes = False,
     preview: PreviewOnly = False,
     expected: Expected = None,
 ) -> None:
     """Let a suspended saga go on: its commands are sent again."""
-    _act(session, "retry", saga_id, chosen(step=step), reason, yes=yes, preview=preview, expected=expected)
+    if payload is not None and step is None:
+        raise misused("--payload is another one for a failed step: say which, with --step")
+    body = {**chosen(step=step), **({} if payload is None else {"payload": json_of(payload, "--payload")})}
+    _act(session, "retry", saga_id, body, reason, yes=yes, preview=preview, expected=expected)
 
 
 @app.command("skip")
@@ -200,7 +206,7 @@ def _looked_at(session: Session, target: str, body: dict[str, Any], verb: str, *
 
 
 def _done(session: Session, target: str, body: dict[str, Any], version: int) -> None:
-    answer = session.client.post(target, body, version=version)
+    answer = session.client.post(target, body, etag=f'"{version}"')
     session.output.one(answer, _standing)
 
 

@@ -28,7 +28,7 @@ POLL_S, AGAIN_S = 0.5, 5.0
 _ENDED: Final = ("done", "cancelled")
 _MOVED_ON: Final = (409, 410, 412)
 
-Rate = Annotated[float | None, typer.Option("--rate", min=0.1, help="sagas a second, at most")]
+Rate = Annotated[int | None, typer.Option("--rate", min=1, max=10_000, help="sagas a second, at most")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="count, show some, and do nothing")]
 NoWait = Annotated[bool, typer.Option("--no-wait", help="do not follow it")]
 VerbStep = Annotated[str | None, typer.Option("--verb-step", help="the step that is meant, if it is not --step")]
@@ -58,7 +58,6 @@ for _name, _sentence in {
     "compensate": "Cancel sagas: what was done is undone.",
     "suspend": "Halt sagas.",
     "abandon": "Give sagas up: what was done stays done.",
-    "replay": "Publish the last good events of suspended choreographed sagas again.",
 }.items():
     _plain_verb(_name, _sentence)
 
@@ -130,7 +129,11 @@ def resolve(
 @bulk.command("list")
 @command
 def list_operations(
-    session: Session, limit: Limit = LIMIT_DEFAULT, everything: Everything = False, cursor: Cursor = None
+    session: Session,
+    state: Annotated[str | None, typer.Option("--state", help="running, paused, cancelled or done")] = None,
+    limit: Limit = LIMIT_DEFAULT,
+    everything: Everything = False,
+    cursor: Cursor = None,
 ) -> None:
     """List bulk work, newest first."""
     columns = [
@@ -143,7 +146,9 @@ def list_operations(
         Column("REASON", member("reason"), wide=True),
         Column("FILTER", member("filter"), wide=True),
     ]
-    session.listing(path(PATH), "batch_operations", columns, {}, limit=limit, everything=everything, cursor=cursor)
+    session.listing(
+        path(PATH), "batch_operations", columns, chosen(state=state), limit=limit, everything=everything, cursor=cursor
+    )
 
 
 @bulk.command("show")
@@ -166,7 +171,7 @@ def show(
 def items(
     session: Session,
     operation_id: OperationId,
-    outcome: Annotated[str | None, typer.Option("--outcome", help="done, refused or failed")] = None,
+    outcome: Annotated[str | None, typer.Option("--outcome", help="left, done, refused or failed")] = None,
     limit: Limit = LIMIT_DEFAULT,
     everything: Everything = False,
     cursor: Cursor = None,
@@ -176,7 +181,8 @@ def items(
         Column("SAGA", member("saga_id"), whole=True),
         Column("OUTCOME", member("outcome")),
         Column("DETAIL", member("detail")),
-        Column("AT", session.output.moment("at")),
+        Column("FROM", member("version"), wide=True),
+        Column("TO", member("version_after"), wide=True),
     ]
     query = chosen(outcome=outcome)
     target = path(PATH, operation_id, "items")
@@ -207,7 +213,7 @@ def _work(
     verb: dict[str, Any],
     wanted: dict[str, Any],
     reason: str | None,
-    rate: float | None,
+    rate: int | None,
     *,
     dry_run: bool,
     no_wait: bool,

@@ -45,6 +45,7 @@ class Answer(msgspec.Struct, frozen=True):
     status: int
     text: str
     value: Any
+    etag: str | None = None
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -92,12 +93,12 @@ class Client:
         return self._send("GET", target, query=query)
 
     def post(
-        self, target: str, body: Mapping[str, Any], *, query: Query | None = None, version: int | None = None
+        self, target: str, body: Mapping[str, Any], *, query: Query | None = None, etag: str | None = None
     ) -> Answer:
-        """Do something, under the version that was looked at where one is given; raises Refusal."""
+        """Do something, to what was looked at where its ETag is given; raises Refusal."""
         headers = {"idempotency-key": secrets.token_urlsafe(18)}
-        if version is not None:
-            headers["if-match"] = f'"{version}"'
+        if etag is not None:
+            headers["if-match"] = etag
         return self._send("POST", target, query=query, body=body, headers=headers)
 
     def ask(self, target: str) -> httpx2.Response:
@@ -123,6 +124,8 @@ class Client:
         timeout = httpx2.Timeout(SILENCE_S, connect=CONNECT_S)
         try:
             with self._http.stream("GET", target, params=_pairs(query), headers=headers, timeout=timeout) as response:
+                if response.status_code == 204:
+                    return
                 if response.status_code != 200 or not response.headers.get("content-type", "").startswith(
                     "text/event-stream"
                 ):
@@ -153,7 +156,7 @@ class Client:
         if not 200 <= response.status_code < 300:
             raise self._refusal(response)
         try:
-            return Answer(response.status_code, response.text, response.json())
+            return Answer(response.status_code, response.text, response.json(), response.headers.get("etag"))
         except ValueError as error:
             message = f"{self.server.url} answers with something that is no JSON: is it a coordinator?"
             raise Refusal(message, ExitCode.FAILED) from error

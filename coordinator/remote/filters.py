@@ -67,7 +67,8 @@ def filter_of(given: dict[str, Any]) -> dict[str, Any]:
     """The filter that a list and bulk work take, of options; raises Refusal."""
     moments = {name: moment_of(given.get(name)) for name in ("since", "until")}
     labels = [f"{name}:{value}" for name, value in labels_of(given.get("label")).items()]
-    return chosen(**{**given, **moments, "label": labels})
+    version = None if given.get("version") is None else str(given["version"])
+    return chosen(**{**given, **moments, "version": version, "label": labels})
 
 
 def labels_of(given: list[str] | None) -> dict[str, str]:

@@ -30,6 +30,7 @@ app = typer.Typer()
 TERMINAL: Final = ("completed", "failed", "abandoned")
 POLL_S, AGAIN_S, AGAIN_MAX_S = 1.0, 0.5, 10.0
 _LOG_PAGE: Final = 1_000
+_NOTICES: Final = ("gap", "overrun", "end")  # of the stream itself, not of a saga
 
 
 @app.command("start")
@@ -179,6 +180,9 @@ def _tell_entry(output: Output, entry: Item) -> None:
 
 
 def _tell_event(output: Output, kind: str, data: str) -> None:
+    if kind in _NOTICES:
+        output.say(f"saga: the stream says {kind}: {data}")
+        return
     try:
         said = json.loads(data)
     except ValueError:

@@ -10,6 +10,7 @@ from coordinator.remote.client import path
 from coordinator.remote.filters import Definition
 from coordinator.remote.groups import Listing
 from coordinator.remote.output import Column, member
+from coordinator.remote.refusals import misused
 from coordinator.remote.session import LIMIT_DEFAULT, Cursor, Everything, Limit, Reason, Session, chosen, command
 
 app = typer.Typer()
@@ -38,6 +39,7 @@ def list_incidents(
         Column("SAGA", member("saga_id"), whole=True),
         Column("REASON", member("reason"), whole=True),
         Column("STEP", member("step_name")),
+        Column("DEFINITION", member("definition"), wide=True),
         Column("OPENED", session.output.moment("opened_at")),
         Column("WHO", member("assignee")),
         Column("RESOLVED", session.output.moment("resolved_at"), wide=True),
@@ -60,10 +62,13 @@ def show(session: Session, incident_id: IncidentId) -> None:
 def assign(
     session: Session,
     incident_id: IncidentId,
-    to: Annotated[str, typer.Option("--to", help="who takes it", show_default=False)],
+    to: Annotated[str | None, typer.Option("--to", help="who takes it")] = None,
+    nobody: Annotated[bool, typer.Option("--nobody", help="who had it has it no more")] = False,
     reason: Annotated[str | None, typer.Option("--reason", help="why")] = None,
 ) -> None:
     """Say who takes care of an incident."""
+    if (to is None) is not nobody:
+        raise misused("say who: --to NAME, or --nobody")
     body = {"assignee": to, **chosen(reason=reason)}
     session.output.one(session.client.post(path(PATH, incident_id, "assign"), body))
 

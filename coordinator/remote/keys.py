@@ -32,6 +32,7 @@ def list_keys(
         Column("ID", member("id"), whole=True),
         Column("NAME", member("name"), whole=True),
         Column("ROLE", member("role")),
+        Column("STATE", member("state")),
         Column("EXPIRES", session.output.moment("expires_at")),
         Column("REVOKED", session.output.moment("revoked_at")),
         Column("LAST USED", session.output.moment("last_used_at"), wide=True),
@@ -50,10 +51,11 @@ def create(
     definition: Annotated[
         list[str] | None, typer.Option("--definition", help="only sagas of it; may be repeated")
     ] = None,
+    reason: Annotated[str | None, typer.Option("--reason", help="why: it is recorded")] = None,
 ) -> None:
     """Make a key and print it, once."""
     body = {"name": name, "role": role}
-    more = chosen(expires_at=moment_of(expires, ahead=True), definitions=definition)
+    more = chosen(expires_at=moment_of(expires, ahead=True), definitions=definition, reason=reason)
     answer = session.client.post(path(PATH), {**body, **more})
     session.output.one(answer, lambda _: _made(session.output, answer))
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import json
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 
@@ -78,7 +77,7 @@ def redrive(
     letter_id: LetterId,
     reason: Reason = None,
     edit: Annotated[bool, typer.Option("--edit", help="change the value in EDITOR first")] = False,
-    value: Annotated[str | None, typer.Option("--value", help="another value: a file, or - ")] = None,
+    value: Annotated[str | None, typer.Option("--value", help="another value: a file, or -")] = None,
     headers: Annotated[str | None, typer.Option("--headers", help="other headers: JSON, a file, or -")] = None,
     new_identity: Annotated[
         bool, typer.Option("--new-identity", help="the edited value may be of another saga or command")
@@ -89,8 +88,9 @@ def redrive(
     if edit and value is not None:
         raise misused("give --edit or --value, not both")
     changed = text_of(value, "--value") if value is not None else None
+    seen: str | None = None
     if edit:
-        changed = _changed(session, letter_id)
+        changed, seen = _changed(session, letter_id)
     body = {
         **chosen(value=changed, headers=None if headers is None else json_of(headers, "--headers")),
         **({"new_identity": True} if new_identity else {}),
@@ -100,7 +100,7 @@ def redrive(
         session.output.say("nothing was done")
         raise typer.Exit(ExitCode.NO)
     body["reason"] = session.reason(reason)
-    session.output.one(session.client.post(path(PATH, letter_id, "redrive"), body))
+    session.output.one(session.client.post(path(PATH, letter_id, "redrive"), body, etag=seen))
 
 
 @dlq.command("discard")
@@ -113,9 +113,10 @@ def discard(session: Session, letter_id: LetterId, reason: Reason = None, yes: Y
     session.output.one(session.client.post(path(PATH, letter_id, "discard"), {"reason": session.reason(reason)}))
 
 
-def _changed(session: Session, letter_id: str) -> str:
-    """The letter's value as the person leaves it; ends where nothing was changed."""
-    text = value_text(session.client.get(path(PATH, letter_id)).value)
+def _changed(session: Session, letter_id: str) -> tuple[str, str | None]:
+    """The letter's value as the person leaves it, and the ETag of what they saw; ends where nothing was changed."""
+    answer = session.client.get(path(PATH, letter_id))
+    text = value_text(answer.value)
     try:
         text = json.dumps(json.loads(text), indent=2, ensure_ascii=False) + "\n"
         suffix = ".json"
@@ -125,24 +126,15 @@ def _changed(session: Session, letter_id: str) -> str:
     if changed == text:
         session.output.say("nothing was changed, so nothing was done")
         raise typer.Exit(ExitCode.OK)
-    return changed
+    return changed, answer.etag
 
 
 def value_text(letter: Item) -> str:
-    """The value that would be sent, as text; raises Refusal where it is none."""
-    for holder in (letter.get("current"), letter, letter.get("original")):
-        if not isinstance(holder, dict):
-            continue
-        if isinstance(text := holder.get("value"), str):
-            return text
-        if isinstance(encoded := holder.get("value_base64"), str):
-            return _decoded(encoded)
-    raise misused("the letter has no value that could be edited")
-
-
-def _decoded(encoded: str) -> str:
-    try:
-        raw: Any = base64.b64decode(encoded, validate=True)
-        return str(raw, "utf-8")
-    except ValueError:
-        raise misused("the value is no text: write another one with --value") from None
+    """The value that would be sent, as text; raises Refusal where it is none, or not all of it can be seen."""
+    record = letter.get("edited_record") or letter.get("record") or {}
+    value = record.get("value") or {}
+    if value.get("masked"):
+        raise misused("this key may not see all of the value, so it cannot be edited")
+    if isinstance(value.get("text"), str):
+        return str(value["text"])
+    raise misused("the letter has no value that is text: write another one with --value")

@@ -44,9 +44,9 @@ def problem(status: int, detail: str, **members: Any) -> dict[str, Any]:
     return {"type": "urn:x", "title": "t", "status": status, "detail": detail, "request_id": "r-1", **members}
 
 
-def stream(*events: tuple[str, dict[str, Any]]) -> Said:
+def stream(*events: tuple[str, dict[str, Any]], kind: str = "transition") -> Said:
     """A stream of events with their ids, with a heartbeat before each."""
-    text = "".join(f": beat\n\nid: {id_}\nevent: saga\ndata: {json.dumps(data)}\n\n" for id_, data in events)
+    text = "".join(f": beat\n\nid: {id_}\nevent: {kind}\ndata: {json.dumps(data)}\n\n" for id_, data in events)
 
     def said(request: httpx2.Request) -> httpx2.Response:
         return httpx2.Response(200, content=text.encode(), headers={"content-type": "text/event-stream"})

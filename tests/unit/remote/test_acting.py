@@ -121,6 +121,7 @@ def test_a_script_may_name_the_version_that_it_saw(fake: Fake) -> None:
     ("words", "body"),
     [
         (("retry", "--step", "pay"), {"step": "pay"}),
+        (("retry", "--step", "pay", "--payload", '{"a": 1}'), {"step": "pay", "payload": {"a": 1}}),
         (("skip", "--step", "pay"), {"step": "pay"}),
         (("resolve", "--step", "pay", "--resolution", "failed"), {"step": "pay", "resolution": "failed"}),
         (

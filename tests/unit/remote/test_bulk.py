@@ -45,7 +45,7 @@ def test_work_is_counted_confirmed_and_followed_to_its_end(fake: Fake) -> None:
     assert done.exit_code == 0, done.output
     assert "Retry 12 sagas?" in done.output
     assert "saga-1" in done.stderr
-    body = {"verb": "retry", "filter": {"status": ["suspended"], "definition": "Trip"}, "rate": 5.0, "reason": "r"}
+    body = {"verb": "retry", "filter": {"status": ["suspended"], "definition": "Trip"}, "rate": 5, "reason": "r"}
     assert fake.bodies("POST", ALL) == [
         {**body, "dry_run": True},
         {**body, "dry_run": False, "confirmation": "token-1"},

@@ -120,6 +120,15 @@ def test_a_table_of_events_has_a_line_for_each(fake: Fake) -> None:
     assert f"{SAGA_ID}  Trip  SagaStarted  started" in fake.run("tail").stdout
 
 
+def test_what_the_stream_says_of_itself_is_told_aside(fake: Fake) -> None:
+    """A gap is no transition: it does not stand among what a program reads."""
+    fake.says("GET", "/v1/events", stream(("4", {"from": 1, "to": 9}), kind="gap"))
+    fake.says("GET", "/v1/events", problem(401, "no"), 401)
+    done = fake.run("tail", "-o", "jsonl")
+    assert done.stdout == ""
+    assert "gap" in done.stderr
+
+
 def chunks(*parts: bytes) -> Iterator[bytes]:
     yield from parts
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import sys
 from pathlib import Path
@@ -21,6 +20,7 @@ LETTER = "/v1/dead-letters/7"
     [
         (("assign", "i-1", "--to", "ann"), "assign", {"assignee": "ann"}),
         (("assign", "i-1", "--to", "ann", "--reason", "on call"), "assign", {"assignee": "ann", "reason": "on call"}),
+        (("assign", "i-1", "--nobody"), "assign", {"assignee": None}),
         (("note", "i-1", "the bank was down"), "notes", {"text": "the bank was down"}),
         (("resolve", "i-1", "--reason", "paid by hand"), "resolve", {"reason": "paid by hand"}),
     ],
@@ -36,7 +36,8 @@ def test_an_incident_is_taken_noted_and_resolved(
 
 
 def letter(**changes: Any) -> dict[str, Any]:
-    return {"id": 7, "state": "open", "current": {"value": '{"amount":"12"}', "headers": []}, **changes}
+    value = {"size": 15, "kept": 15, "text": '{"amount":"12"}'}
+    return {"id": 7, "state": "open", "record": {"key": None, "value": value, "headers": []}, **changes}
 
 
 def test_a_letter_is_sent_again_as_it_came(fake: Fake) -> None:
@@ -55,18 +56,20 @@ def editor(tmp_path: Path, code: str) -> dict[str, str]:
     return {"VISUAL": "", "EDITOR": f"{sys.executable} {program}"}
 
 
-@pytest.mark.parametrize("encoded", [False, True])
-def test_a_letter_is_edited_in_the_persons_editor(fake: Fake, tmp_path: Path, encoded: bool) -> None:
-    """Its value stands there for reading; what is saved is sent."""
-    value = '{"amount":"12"}'
-    current = {"value_base64": base64.b64encode(value.encode()).decode()} if encoded else {"value": value}
-    fake.says("GET", LETTER, letter(current=current))
+@pytest.mark.parametrize("edited_before", [False, True])
+def test_a_letter_is_edited_in_the_persons_editor(fake: Fake, tmp_path: Path, edited_before: bool) -> None:
+    """What would be sent now stands there for reading; what is saved is sent, for the letter that was looked at."""
+    shown = letter()
+    if edited_before:
+        shown |= {"edited_record": shown["record"], "record": {"value": {"text": "older"}}}
+    fake.says("GET", LETTER, shown, 200, etag='"e-1"')
     fake.says("POST", f"{LETTER}/redrive", letter(state="redriven"), 202)
     env = editor(tmp_path, 'assert \'"amount": "12"\' in text; file.write_text(\'{"amount":12}\')')
     words = ("dlq", "redrive", "7", "--edit", "--new-identity", "--reason", "r", "--yes")
     done = fake.run(*words, env=env)
     assert done.exit_code == 0, done.output
     assert fake.bodies("POST", f"{LETTER}/redrive") == [{"value": '{"amount":12}', "new_identity": True, "reason": "r"}]
+    assert fake.asked[-1].headers["if-match"] == '"e-1"'
 
 
 def test_an_edit_that_changes_nothing_does_nothing(fake: Fake, tmp_path: Path) -> None:
@@ -78,12 +81,16 @@ def test_an_edit_that_changes_nothing_does_nothing(fake: Fake, tmp_path: Path) -
     assert not fake.sent("POST", f"{LETTER}/redrive")
 
 
-def test_what_is_no_text_is_not_edited(fake: Fake) -> None:
-    """Binary values are replaced with --value, not spoiled in an editor."""
-    fake.says("GET", LETTER, letter(current={"value_base64": base64.b64encode(b"\xff\x00").decode()}))
+@pytest.mark.parametrize(
+    ("value", "word"),
+    [({"base64": "/wA="}, "--value"), ({"text": "{}", "masked": True}, "may not see"), (None, "--value")],
+)
+def test_what_cannot_be_seen_is_not_edited(fake: Fake, value: Any, word: str) -> None:
+    """Binary and masked values are not spoiled in an editor."""
+    fake.says("GET", LETTER, letter(record={"value": value}))
     done = fake.run("dlq", "redrive", "7", "--edit", "--reason", "r", "--yes")
     assert done.exit_code == ExitCode.USAGE
-    assert "--value" in done.stderr
+    assert word in done.stderr
 
 
 def test_another_value_and_headers_come_from_files(fake: Fake, tmp_path: Path) -> None:
