@@ -8,12 +8,12 @@ Whatever a server says may come from anybody: characters that would steer a term
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
-import yaml
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -120,6 +120,7 @@ class Output:
     def value(self, value: Any) -> None:
         """Show a value that a program will read."""
         if self.shape == "yaml":
+            yaml: Any = importlib.import_module("yaml")  # a tenth of a second, for those who ask for it
             self.raw(yaml.safe_dump(value, sort_keys=False, allow_unicode=True).rstrip("\n"))
         elif self.shape == "json":
             self.raw(json.dumps(value, indent=2, ensure_ascii=False))
