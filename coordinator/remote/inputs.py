@@ -28,7 +28,7 @@ def json_of(given: str, option: str) -> Any:
     is_json = given.lstrip().startswith(("{", "["))
     text = given if is_json else text_of(given, option)
     try:
-        return json.loads(text, parse_constant=_no_number)
+        return json.loads(text, parse_constant=_no_number, object_pairs_hook=_once)
     except ValueError as error:
         raise misused(f"{option}: {'the JSON' if is_json else given} makes no sense: {error}") from error
 
@@ -47,6 +47,15 @@ def edited(text: str, suffix: str) -> str:
         raise misused(f"the editor {editor!r} did not work: {error}; EDITOR names another") from error
     finally:
         file.unlink(missing_ok=True)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A name that comes twice is a slip that would silently lose a value."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} is there twice")
+    return found
 
 
 def _no_number(word: str) -> NoReturn:

@@ -115,6 +115,18 @@ def test_a_server_that_is_away_does_not_end_the_following(fake: Fake) -> None:
     assert fake.run(*RETRY, "--yes").exit_code == 0
 
 
+def test_a_bar_shows_how_far_it_is(fake: Fake) -> None:
+    """On a terminal, beside the answer."""
+    fake.says("POST", ALL, counted())
+    fake.says("POST", ALL, operation(), 202)
+    fake.says("GET", ONE, operation(done=5, failed=1, left=6))
+    fake.says("GET", ONE, operation("done", done=11, failed=1, left=0))
+    done = fake.run(*RETRY, "--yes", "-o", "json", env={"FORCE_COLOR": "1", "TERM": "xterm"})
+    assert "1 failed" in done.stderr
+    assert "/12" in done.stderr
+    assert "/12" not in done.stdout
+
+
 def test_ctrl_c_leaves_the_work_running(fake: Fake) -> None:
     """And says how to look at it, and how to end it."""
 

@@ -153,6 +153,15 @@ def test_a_server_that_is_away_is_the_first_finding() -> None:
     assert "whether the coordinator runs" in found["server"]["advice"]
 
 
+def test_checks_that_have_a_port_of_their_own_are_not_missed() -> None:
+    """A server that tells them elsewhere is not ill."""
+    fake = healthy()
+    fake._said[("GET", "/readyz")] = []
+    fake.says("GET", "/readyz", problem(404, "there is nothing here"), 404)
+    code, found = examined(fake)
+    assert (code, found["readiness"]["state"], found["server"]["state"]) == (0, "skipped", "ok")
+
+
 def test_settings_that_cannot_be_read_are_a_finding() -> None:
     """With the settings of a coordinator that are wrong, the API is asked all the same."""
     fake = healthy()

@@ -141,6 +141,7 @@ def test_the_codes_are_documented(fake: Fake) -> None:
         ("start", "Trip", "--input", "{"),
         ("start", "Trip", "--input", "/nowhere/at/all.json"),
         ("start", "Trip", "--input", '{"amount": NaN}'),
+        ("start", "Trip", "--input", '{"amount": 1, "amount": 2}'),
         ("bulk", "retry", "--reason", "r", "--yes"),
         ("retry", "x", "--payload", "{}", "--reason", "r"),
         ("incidents", "assign", "i-1"),

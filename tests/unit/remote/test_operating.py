@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from coordinator.exits import ExitCode
@@ -148,3 +149,30 @@ def test_everything_is_on_one_screen(fake: Fake) -> None:
     assert "may not see it" in text
     found = json.loads(fake.run("top", "-o", "json").stdout)
     assert (found["counts"], found["participants"], len(found["incidents"])) == (counts, None, 1)
+
+
+def test_the_screen_is_looked_at_again_until_ctrl_c(fake: Fake) -> None:
+    """On a terminal; a server that is away for a moment leaves the last picture, and says so."""
+    counts = {"counts": [{"definition": "Trip", "status": "pending", "count": 3}], "total": 3}
+
+    def interrupted(request: httpx2.Request) -> httpx2.Response:
+        raise KeyboardInterrupt
+
+    fake.says("GET", "/v1/sagas/counts", counts)
+    fake.says("GET", "/v1/sagas/counts", problem(503, "away for a moment"), 503)
+    fake.says("GET", "/v1/sagas/counts", interrupted)
+    done = fake.run("top", "--every", "0.5", env={"FORCE_COLOR": "1", "TERM": "xterm", "LINES": "40"})
+    assert done.exit_code == ExitCode.INTERRUPTED
+    assert "Trip" in done.stdout
+    assert "away for a moment" in done.stdout
+    assert len(fake.sent("GET", "/v1/sagas/counts")) == 3
+
+
+@pytest.mark.parametrize(
+    ("env", "coloured"), [({"FORCE_COLOR": "1"}, True), ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, False)]
+)
+def test_colours_are_left_out_where_they_are_not_wanted(fake: Fake, env: dict[str, str], coloured: bool) -> None:
+    """NO_COLOR is heeded on a terminal, too."""
+    fake.says("GET", "/v1/incidents", {"incidents": [{"id": "i", "state": "open", "reason": "open"}]})
+    text = fake.run("incidents", env={"TERM": "xterm", **env}).stdout
+    assert ("\x1b[1;31m" in text) is coloured
