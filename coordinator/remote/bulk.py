@@ -244,7 +244,7 @@ def _confirmed(session: Session, body: dict[str, Any], *, yes: bool) -> Any:
         session.output.say(_counted(session.output, body, counted))
         if count == 0:
             return None
-        if not session.confirm(f"{body['verb'].capitalize()} {count} sagas?", yes=yes):
+        if not session.confirm(f"{body['verb'].capitalize()} {_sagas(count)}?", yes=yes):
             session.output.say("nothing was done")
             raise typer.Exit(ExitCode.NO)
         confirmed = {**body, "dry_run": False, "confirmation": counted["confirmation"]}
@@ -261,8 +261,12 @@ def _counted(output: Output, body: Item, counted: Item) -> Any:
         return "no saga fits: nothing to do"
     sample: list[Item] = [each if isinstance(each, dict) else {"id": each} for each in counted.get("sample") or []]
     columns = [Column(name.upper(), member(name), whole=name == "id") for name in dict.fromkeys(_names(sample))]
-    output.say(f"{body['verb']} would be done to {plain(counted['count'])} sagas, such as:")
+    output.say(f"{body['verb']} would be done to {_sagas(counted['count'])}, such as:")
     return output.table(sample, columns)
+
+
+def _sagas(count: int) -> str:
+    return "1 saga" if count == 1 else f"{count} sagas"
 
 
 def _names(sample: list[Item]) -> list[str]:

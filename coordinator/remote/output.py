@@ -25,6 +25,7 @@ Shape: TypeAlias = Literal["table", "wide", "json", "jsonl", "yaml"]
 Item: TypeAlias = Mapping[str, Any]
 NARROWEST: Final = 6
 UNBOUNDED: Final = 100_000
+MOMENTS: Final = ("at", "since", "until", "deadline")
 STYLES: Final[dict[str, str]] = {
     "completed": "green",
     "compensated": "green",
@@ -184,7 +185,7 @@ class Output:
         )
 
     def _shown(self, name: str, value: Any) -> Text:
-        if isinstance(value, str) and (name == "at" or name.endswith("_at") or name == "since"):
+        if isinstance(value, str) and (name in MOMENTS or name.endswith("_at")):
             return Text(self.times.show(value))
         return styled(value)
 
