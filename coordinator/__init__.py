@@ -2,7 +2,10 @@
 
 Imports point down only; from the top:
 
-cli, bootstrap     the command `saga`; the only place that wires the parts
+command            the command `saga`: finds the module of what is asked for
+cli, bootstrap     what runs a coordinator; the only place that wires the parts
+remote             what people do over the REST API; knows nothing below but the errors
+doctor             what is wrong with an installation, and what to do
 parts              what follows from the settings alone
 scenario           sagas told line by line, played by the pure machine
 api                REST over HTTP: problems, limits, health

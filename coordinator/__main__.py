@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from coordinator.cli import main
+from coordinator.command import main
 
 main()

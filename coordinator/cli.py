@@ -1,4 +1,4 @@
-"""The command `saga`: serve, migrate, topics, definitions, keys, check, test."""
+"""The commands of `saga` that work without the API: serve, migrate, topics, definitions, keys, check, test."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from coordinator.choreography.choreographies import Choreographies
 from coordinator.definitions import load_choreographies, load_definitions
 from coordinator.engine.registry import Registry
 from coordinator.errors import ConfigurationError, DefinitionError, SagaError, Unavailable
+from coordinator.exits import ExitCode
 from coordinator.kafka.topics import ensure_topics
 from coordinator.observability import logs
 from coordinator.parts import security, topic_specs
@@ -37,7 +38,7 @@ app.add_typer(cli_definitions.app, name="definitions")
 app.add_typer(cli_keys.app, name="keys")
 app.command("test")(cli_scenarios.play)
 
-REFUTED, WRONG_SETTING, FAILED = 1, 2, 3
+REFUTED, WRONG_SETTING = ExitCode.NO, ExitCode.USAGE
 PATIENCE_TRIES, PATIENCE_S = 15, 2.0
 
 
@@ -185,8 +186,10 @@ def _run(action: Any) -> None:
         uvloop.run(work)
     except (ConfigurationError, DefinitionError) as error:
         _end(error, WRONG_SETTING)
+    except Unavailable as error:
+        _end(error, ExitCode.UNAVAILABLE)
     except SagaError as error:
-        _end(error, FAILED)
+        _end(error, ExitCode.FAILED)
 
 
 def _calm_the_collector() -> None:
@@ -202,8 +205,3 @@ def _calm_the_collector() -> None:
 def _end(error: SagaError, code: int) -> None:
     sys.stderr.write(f"saga: {error}\n")
     raise typer.Exit(code) from error
-
-
-def main() -> None:
-    """Entry point of the console script."""
-    app()

@@ -20,17 +20,18 @@ from coordinator.describe.table import table
 from coordinator.engine.registry import Registry
 from coordinator.engine.topology import Topology
 from coordinator.errors import SagaError
+from coordinator.exits import ExitCode
 from coordinator.parts import topic_specs
 from coordinator.saga.choreography import ChoreographyDefinition
 from coordinator.saga.content import content_of, read_document
 from coordinator.saga.definition import SagaDefinition
 from coordinator.settings import Settings, read_settings
 
-app = typer.Typer(help="The saga definitions: which there are, what runs on them, and what they say.")
+app = typer.Typer(help="List the definitions and what runs on them; show one, or write the AsyncAPI document.")
 
 Shape: TypeAlias = Literal["table", "mermaid", "json"]
 
-REFUSED = 2
+REFUSED = ExitCode.USAGE
 
 
 @app.command()

@@ -13,6 +13,7 @@ from typing import Annotated, Literal, TypeAlias, TypeVar
 import typer
 
 from coordinator.errors import ConfigurationError, SagaError, Unavailable
+from coordinator.exits import ExitCode
 from coordinator.services import tokens
 from coordinator.services.keys import NAME, Keys
 from coordinator.settings import Settings, read_settings
@@ -24,7 +25,6 @@ app = typer.Typer(no_args_is_help=True, help="API keys.")
 Role: TypeAlias = Literal["viewer", "operator", "admin", "service"]
 T = TypeVar("T")
 
-WRONG_SETTING, FAILED = 2, 3
 ACTOR = "console"
 REASON = "made beside the database"
 TOKEN_BYTES_MAX = 1024
@@ -58,11 +58,11 @@ def bootstrap(
         else:
             asyncio.run(_with_keys(settings, lambda found: _keep(found, name, role, file)))
     except ConfigurationError as error:
-        _end(error, WRONG_SETTING)
+        _end(error, ExitCode.USAGE)
     except SagaError as error:
-        _end(error, FAILED)
+        _end(error, ExitCode.UNAVAILABLE if isinstance(error, Unavailable) else ExitCode.FAILED)
     except OSError as error:
-        _end(ConfigurationError(f"{file}: {error.strerror}"), WRONG_SETTING)
+        _end(ConfigurationError(f"{file}: {error.strerror}"), ExitCode.USAGE)
 
 
 async def _with_keys(settings: Settings, work: Callable[[Keys], Awaitable[T]]) -> T:

@@ -10,12 +10,13 @@ import typer
 
 from coordinator.definitions import load_definitions
 from coordinator.errors import SagaError
+from coordinator.exits import ExitCode
 from coordinator.saga.definition import SagaDefinition
 from coordinator.scenario.files import difference
 from coordinator.scenario.parser import ScenarioError
 from coordinator.settings import read_settings
 
-DIFFERS, UNPLAYABLE = 1, 2
+DIFFERS, UNPLAYABLE = ExitCode.NO, ExitCode.USAGE
 
 
 def play(

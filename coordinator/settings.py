@@ -23,6 +23,8 @@ PREFIX = "SAGA_"
 TOKEN_BYTES_MIN = 16
 # Not ours, but often in the same environment: participants, tests, the compose file's tag, Debezium's connector.
 _OTHERS = ("SAGA_PARTICIPANT__", "SAGA_TEST_", "SAGA_TAG", "SAGA_CDC_")
+# Whose commands over the API these are: exact names, for what begins like them may be a slip of the pen.
+_CLIENTS = ("SAGA_URL", "SAGA_KEY", "SAGA_CONFIG")
 _ADDRESS = re.compile(r"(?:\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?", re.ASCII)
 
 
@@ -347,7 +349,7 @@ def _unknown(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     services = tuple(_of_services(environment))
     for name in sorted(environment):
         upper = name.upper()
-        if not upper.startswith(PREFIX) or upper.startswith((*_OTHERS, *services)):
+        if not upper.startswith(PREFIX) or upper in _CLIENTS or upper.startswith((*_OTHERS, *services)):
             continue
         if upper not in known and upper.partition("__")[0] not in groups:
             close = difflib.get_close_matches(upper, known, n=1)

@@ -39,7 +39,7 @@ async def ensure_topics(
     Raises ConfigurationError when a topic has fewer partitions than wanted or cannot be created, Unavailable when
     Kafka does not answer within `timeout_s`.
     """
-    async with _admin(bootstrap_servers, security, timeout_s) as admin:
+    async with admin_client(bootstrap_servers, security, timeout_s) as admin:
         counts = await inside.partition_counts(admin, [spec.name for spec in specs])
         missing = [spec for spec in specs if spec.name not in counts]
         if missing:
@@ -64,13 +64,13 @@ async def partition_counts(
     timeout_s: float = 10.0,
 ) -> dict[str, int]:
     """Return {topic: number of partitions}, without the topics that do not exist; may raise Unavailable."""
-    async with _admin(bootstrap_servers, security, timeout_s) as admin:
+    async with admin_client(bootstrap_servers, security, timeout_s) as admin:
         return await inside.partition_counts(admin, list(topics))
 
 
 async def cluster_id(bootstrap_servers: str, *, security: Security | None = None, timeout_s: float = 10.0) -> str:
     """Return the id that Kafka's storage was formatted with; offsets mean nothing in another cluster."""
-    async with _admin(bootstrap_servers, security, timeout_s) as admin:
+    async with admin_client(bootstrap_servers, security, timeout_s) as admin:
         return str((await admin.describe_cluster())["cluster_id"])
 
 
@@ -92,7 +92,7 @@ async def _create(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec], timeou
 
 
 @asynccontextmanager
-async def _admin(
+async def admin_client(
     bootstrap_servers: str, security: Security | None, timeout_s: float
 ) -> AsyncIterator[AIOKafkaAdminClient]:
     """Connect, wait for a broker that is starting up, and bound everything by `timeout_s`."""

@@ -70,6 +70,12 @@ class Standing(msgspec.Struct, frozen=True):
     is_mighty: bool
 
 
+def needed_rights() -> tuple[list[str], list[str]]:
+    """RIGHTS one by one: the names of tables, and what is done with them."""
+    pairs = [(table, right) for table, rights in RIGHTS.items() for right in rights.split(", ")]
+    return [table for table, _ in pairs], [right for _, right in pairs]
+
+
 async def let_in(owner_url: str, application_url: str) -> None:
     """Give the role of the application's URL its rights, and make it where there is none yet.
 

@@ -1,0 +1,129 @@
+"""Looking and starting against a real coordinator."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from coordinator.exits import ExitCode
+from tests.integration.api.server import order
+from tests.integration.cli.awaiting import needs
+from tests.integration.cli.terminal import END, Terminal
+
+NOBODY = "00000000-0000-7000-8000-000000000000"
+
+
+def test_a_saga_is_started_found_and_shown(terminal: Terminal) -> None:
+    """What `start` says is what `list` finds and `show` shows; started twice it is the same saga."""
+    saga_id = terminal.started("cli-found")
+    assert terminal.started("cli-found") == saga_id
+    assert [each["id"] for each in terminal.json("list", "--business-key", "cli-found")["sagas"]] == [saga_id]
+    shown = terminal.json("show", saga_id, "--log")
+    assert (shown["business_key"], shown["log"][0]["event"]) == ("cli-found", "SagaStarted")
+    table = terminal.run("list", "--business-key", "cli-found").stdout
+    assert saga_id in table
+    assert "reserve_inventory" in terminal.run("show", saga_id).stdout
+    assert "inventory.ReserveItems" in terminal.run("tree", saga_id).stdout
+
+
+def test_another_input_under_the_same_key_is_refused(terminal: Terminal) -> None:
+    """Exit code 4, with the server's sentence."""
+    terminal.started("cli-other")
+    given = order("cli-other", amount_cents=1)
+    done = terminal.run("start", "OrderFulfillment", "--input", json.dumps(given["input"]))
+    assert done.exit_code == ExitCode.REFUSED, done.output
+
+
+def test_what_is_not_there_or_makes_no_sense_is_told(terminal: Terminal) -> None:
+    """3 for a saga that is not there, 2 for input that does not fit, with the place."""
+    assert terminal.run("show", NOBODY).exit_code == ExitCode.NOT_FOUND
+    done = terminal.run("start", "OrderFulfillment", "--input", '{"order_id": 7}')
+    assert done.exit_code == ExitCode.USAGE
+    assert "/input" in done.stderr
+    assert terminal.run("list", "--status", "finished").exit_code == ExitCode.USAGE
+
+
+def test_all_pages_are_walked_once(terminal: Terminal) -> None:
+    """Whatever the size of a page, each saga comes once, newest first."""
+    keys = [f"cli-page-{secrets.token_hex(3)}" for _ in range(5)]
+    ids = [terminal.started(key) for key in keys]
+    done = terminal.run("list", "--all", "-o", "jsonl")
+    found = [json.loads(line)["id"] for line in done.stdout.splitlines()]
+    assert [each for each in found if each in ids] == ids[::-1]
+    assert len(set(found)) == len(found)
+    assert len(terminal.run("list", "--limit", "2", "-o", "jsonl").stdout.splitlines()) == 2
+    first = terminal.json("list", "--limit", "2")
+    second = terminal.json("list", "--limit", "2", "--cursor", first["next_cursor"])
+    assert [each["id"] for each in first["sagas"] + second["sagas"]] == found[:4]
+
+
+def test_definitions_and_participants_are_those_of_the_server(terminal: Terminal) -> None:
+    """With a server named, `saga definitions` lists what it knows."""
+    names = {each["name"] for each in terminal.json("definitions")["definitions"]}
+    assert {"OrderFulfillment", "BankTransfer", "TravelBooking"} <= names
+    assert "OrderFulfillment" in terminal.run("definitions").stdout
+    assert "payment" in {each["name"] for each in terminal.json("participants")["participants"]}
+
+
+def test_a_saga_that_has_ended_ends_the_watch(terminal: Terminal) -> None:
+    """Its log is told, and the exit code says how it ended."""
+    saga_id = terminal.started("cli-ended")
+    terminal.api.fetch(END, saga_id)
+    done = terminal.run("watch", saga_id)
+    assert done.exit_code == ExitCode.NO
+    assert "SagaStarted" in done.stdout
+    assert terminal.run("watch", NOBODY).exit_code == ExitCode.NOT_FOUND
+
+
+def test_the_program_itself_works_from_a_configuration(terminal: Terminal, tmp_path: Path) -> None:
+    """`saga context set`, then `saga list`, as processes of their own."""
+    saga_id = terminal.started("cli-process")
+    program = [sys.executable, "-m", "coordinator"]
+    environment = {"SAGA_CONFIG": str(tmp_path / "config.toml"), "PATH": "/usr/bin"}
+    for words in (["context", "set", "here", "--server", terminal.api.url], ["list", "-o", "jsonl"]):
+        done = subprocess.run([*program, *words], env=environment, capture_output=True, text=True, check=True)
+    assert saga_id in done.stdout
+
+
+@needs("labels")
+def test_labels_are_given_and_found(terminal: Terminal) -> None:
+    """A saga that was started with a label is found by it."""
+    tier = secrets.token_hex(4)
+    saga_id = terminal.started("cli-label", "--label", f"tier={tier}")
+    assert [each["id"] for each in terminal.json("list", "--label", f"tier={tier}")["sagas"]] == [saga_id]
+
+
+@needs("counts", "incidents")
+def test_everything_is_on_one_screen(terminal: Terminal) -> None:
+    """Counts, participants and incidents are all there."""
+    terminal.suspended("cli-top")
+    found = terminal.json("top")
+    assert {"definition": "OrderFulfillment", "status": "suspended"}.items() <= max(
+        found["counts"], key=lambda each: each["status"] == "suspended"
+    ).items()
+    assert "payment" in {each["name"] for each in found["participants"]}
+    assert terminal.run("top").exit_code == 0
+
+
+@needs("whoami", "audit")
+def test_one_sees_who_one_is_and_what_was_done(terminal: Terminal) -> None:
+    """The audit of a saga names the act and its reason."""
+    assert terminal.json("whoami")["role"] == "admin"
+    saga_id = terminal.suspended("cli-audit")
+    words = ("retry", saga_id, "--reason", "it is back", "--yes", "--expected-version", "2")
+    assert terminal.run(*words).exit_code == 0
+    acts = terminal.json("audit", "--saga", saga_id)["acts"]
+    assert [(each["action"], each["reason"], each["outcome"]) for each in acts] == [("retry", "it is back", "done")]
+
+
+@pytest.mark.parametrize("words", [("incidents",), ("dlq",), ("keys",), ("bulk",), ("audit",)])
+@needs("incidents", "dead letters", "keys", "bulk", "audit")
+def test_every_list_is_there(terminal: Terminal, words: tuple[str, ...]) -> None:
+    """In the shape for people and in that for programs."""
+    assert terminal.run(*words).exit_code == 0
+    assert terminal.json(*words)["next_cursor"] is None
