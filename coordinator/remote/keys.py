@@ -17,7 +17,7 @@ from coordinator.remote.times import moment_of
 app = typer.Typer()
 keys = typer.Typer(
     cls=Listing,
-    help="API keys: who may come in, and what they may do. `saga keys bootstrap NAME` makes the first, beside the database.",
+    help="API keys: who may come in, and what they may do. The first: `saga keys bootstrap NAME`, beside the database.",
 )
 app.add_typer(keys, name="keys")
 
