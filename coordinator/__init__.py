@@ -3,7 +3,8 @@
 Imports point down only; from the top:
 
 command            the command `saga`: finds the module of what is asked for
-cli, bootstrap     what runs a coordinator; the only place that wires the parts
+cli, bootstrap     what runs a coordinator
+process            the sides of a process, which wire the parts
 remote             what people do over the REST API; knows nothing below but the errors
 doctor             what is wrong with an installation, and what to do
 parts              what follows from the settings alone

@@ -15,7 +15,7 @@ import typer
 import uvloop
 
 from coordinator import cli_definitions, cli_keys, cli_scenarios
-from coordinator.bootstrap import Coordinator, Role
+from coordinator.bootstrap import Coordinator
 from coordinator.check import report as checking
 from coordinator.choreography.choreographies import Choreographies
 from coordinator.definitions import load_choreographies, load_definitions
@@ -25,6 +25,7 @@ from coordinator.exits import ExitCode
 from coordinator.kafka.topics import ensure_topics
 from coordinator.observability import logs
 from coordinator.parts import security, topic_specs
+from coordinator.process.shared import Role
 from coordinator.saga.definition import SagaDefinition
 from coordinator.services.catalogue import definition_lines, list_definitions
 from coordinator.settings import Settings, read_settings
