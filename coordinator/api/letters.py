@@ -1,7 +1,6 @@
 """The routes under /v1/dead-letters.
 
-Those who are bound to some definitions are service keys, which may not inspect: so nothing here depends on whose saga a
-letter is about, which of many letters nobody can tell.
+Of many letters nobody can tell whose saga they are about: they are shown to nobody who is bound to some definitions.
 """
 
 from __future__ import annotations
@@ -26,6 +25,7 @@ from coordinator.api.middleware import request_id_of
 from coordinator.api.parameters import Query
 from coordinator.api.problems import Fault, RequestRefused, invalid
 from coordinator.api.routes import Routes
+from coordinator.api.scoping import unbound
 from coordinator.errors import NotFound
 from coordinator.services.letter_views import about_letter, describe_letter
 from coordinator.services.letters import KINDS, PAGE_MAX, STATES, LetterService, Seen
@@ -47,10 +47,10 @@ def add_letter_routes(
     """Add the routes."""
     made = _LetterRoutes(letters, reads, known, cursors, limits)
     one = "/v1/dead-letters/{letter_id}"
-    routes.get("/v1/dead-letters", documents.LIST, Permission.INSPECT, made.list)
-    routes.get(one, documents.GET, Permission.INSPECT, made.get)
-    routes.post(f"{one}/redrive", documents.REDRIVE, Permission.ACT, made.redrive)
-    routes.post(f"{one}/discard", documents.DISCARD, Permission.ACT, made.discard)
+    routes.get("/v1/dead-letters", documents.LIST, Permission.INSPECT, unbound(made.list))
+    routes.get(one, documents.GET, Permission.INSPECT, unbound(made.get))
+    routes.post(f"{one}/redrive", documents.REDRIVE, Permission.ACT, unbound(made.redrive))
+    routes.post(f"{one}/discard", documents.DISCARD, Permission.ACT, unbound(made.discard))
 
 
 class _LetterRoutes:

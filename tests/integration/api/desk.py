@@ -39,14 +39,15 @@ REPLY_HEADERS = [
 
 
 class Roles:
-    """Takes the word after `Bearer` for the role."""
+    """Takes the word after `Bearer` for the role, and what stands behind an @ for the one definition of theirs."""
 
     mode = Mode.REQUIRED
 
     async def authenticate(self, scope: Scope) -> Principal:
         """Tell who asks."""
         role = dict(scope["headers"])[b"authorization"].decode().removeprefix("Bearer ")
-        return Principal(f"the {role}", Role(role))
+        role, _, definition = role.partition("@")
+        return Principal(f"the {role}", Role(role), frozenset({definition}) if definition else None)
 
 
 class Desk:
