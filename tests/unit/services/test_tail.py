@@ -146,7 +146,7 @@ async def test_a_process_that_stops_takes_no_more(tail: Tail) -> None:
         await tail.subscribe(Wanted(), "ann")
 
 
-async def test_however_many_catch_up_the_tail_goes_on(log: Log, tail: Tail) -> None:
+async def test_however_many_catch_up_the_tail_goes_on(log: Log, tail: Tail, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a crowd that asks for what it has missed a few are asked for at a time, for all use one session."""
     asking, most = 0, 0
 
@@ -158,7 +158,7 @@ async def test_however_many_catch_up_the_tail_goes_on(log: Log, tail: Tail) -> N
         asking -= 1
         return []
 
-    log.between = between  # type: ignore[method-assign]
+    monkeypatch.setattr(log, "between", between)
 
     async def catch_up() -> None:
         async for _ in tail.history(Wanted(), Place(0), Place(50_000_000)):
