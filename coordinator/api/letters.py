@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from coordinator.api import parameters
 from coordinator.api.access import Permission, demand, principal_of
+from coordinator.api.acts import read_reason
 from coordinator.api.bodies import Limits, fit, read_object
 from coordinator.api.cursors import Cursors
 from coordinator.api.documents import letters as documents
@@ -29,7 +30,6 @@ from coordinator.api.scoping import unbound
 from coordinator.errors import NotFound
 from coordinator.services.letter_views import about_letter, describe_letter
 from coordinator.services.letters import KINDS, PAGE_MAX, STATES, LetterService, Seen
-from coordinator.services.words import says_something
 from coordinator.store.letters import LetterFilter, LetterSummary
 from coordinator.store.reads import SagaReads
 
@@ -118,7 +118,7 @@ class _LetterRoutes:
         letter = await self._letters.redrive(
             letter_id,
             principal_of(request).actor,
-            _reason(body.reason),
+            read_reason(body.reason),
             value,
             headers,
             new_identity=body.new_identity,
@@ -135,7 +135,7 @@ class _LetterRoutes:
         limits = self._limits
         body = fit(DiscardBody, await read_object(request, limits.body_bytes_max, limits.body_timeout_seconds))
         actor, request_id = principal_of(request).actor, request_id_of(request.scope)
-        reason = _reason(body.reason)
+        reason = read_reason(body.reason)
         letter = await self._letters.discard(letter_id, actor, reason, seen=seen, request_id=request_id)
         return _json(letter, headers=_etag(letter))
 
@@ -161,12 +161,6 @@ def _seen(request: Request) -> Seen | None:
 
 def _etag(letter: LetterSummary) -> dict[str, str]:
     return {"etag": f'"{letter.tries}-{letter.state}"'}
-
-
-def _reason(text: str) -> str:
-    if not says_something(text):
-        raise invalid(Fault("a reason is printable text that says something", "/reason"))
-    return text.strip()
 
 
 def _value(body: RedriveBody) -> bytes | None:
