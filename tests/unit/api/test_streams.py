@@ -23,6 +23,7 @@ from coordinator.services.tail import Tail
 from coordinator.settings import StreamSettings
 from coordinator.store.reads import LogEntry, SagaReads, SagaSummary
 from coordinator.store.tailing import Place
+from tests.unit.api.hall import Record
 from tests.unit.services.memory_log import Clock, Log
 
 FIRST, SECOND = "01890a5d-0000-7000-8000-000000000001", "01890a5d-0000-7000-8000-000000000002"
@@ -76,7 +77,7 @@ class World:
         self.settings = settings.model_copy(update={"life_seconds": LIFE_S})
         self.tail = Tail(self.log, Clock(), self.settings, streams.written)
         app = create_health_app(CollectorRegistry(), [])
-        routes = Routes(app, door.Door(self.door, door.LogRefusals(), time.monotonic), lambda endpoint: endpoint)
+        routes = Routes(app, door.Door(self.door, Record()), lambda endpoint: endpoint)
         streams.add_stream_routes(routes, self.tail, cast("SagaReads", Reads()), self.settings)
         self._client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
 
