@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -88,7 +87,7 @@ class ApiParts(msgspec.Struct, frozen=True):
 def create_app(parts: ApiParts) -> FastAPI:
     """Build the app of a process that serves clients."""
     app = create_health_app(parts.metrics, parts.checks, parts.authenticator.mode, parts.tracing)
-    app.state.door = Door(parts.authenticator, parts.refusals, time.monotonic)
+    app.state.door = Door(parts.authenticator, parts.refusals)
     app.state.routes = routes = Routes(app, app.state.door, Keeper(parts.answers, parts.limits).keep)
     add_definition_routes(routes, parts.reads, parts.registry, parts.choreographies)
     add_looking_routes(routes, parts.reads, parts.registry, parts.choreographies, parts.cursors)

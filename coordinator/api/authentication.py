@@ -63,6 +63,9 @@ class Tokens:
         except Unauthenticated:
             _check_rate(self._failed, peer_of(scope))
             raise
+        except Forbidden as refused:
+            _check_rate(self._asked, refused.actor)
+            raise
         if principal is not ANONYMOUS:
             _check_rate(self._asked, principal.actor)
         return principal

@@ -22,7 +22,8 @@ from coordinator.api.middleware import request_id_of
 from coordinator.api.parameters import Query
 from coordinator.api.problems import Fault, RequestRefused, invalid
 from coordinator.api.routes import Routes
-from coordinator.services.batch_operations import FITTING, Asked, BatchOperations
+from coordinator.saga.masking import MASK
+from coordinator.services.batch_operations import FITTING, Asked, BatchOperation, BatchOperations
 from coordinator.store.batches import FIRST_ID
 from coordinator.store.lists import LAST_ID
 
@@ -101,7 +102,7 @@ class _BatchRoutes:
             detail = "make a dry run first, and say its confirmation"
             raise RequestRefused(428, "precondition-required", detail, [Fault(detail, "/confirmation")])
         begun = await self._batches.create(asked, body.confirmation, reason, rate, request_id_of(request.scope))
-        return _json(begun, 202, {"location": f"/v1/batch-operations/{begun.id}"})
+        return _json(_masked(principal, begun), 202, {"location": f"/v1/batch-operations/{begun.id}"})
 
     async def list(self, request: Request) -> Response:
         """Batch operations, newest first."""
@@ -110,17 +111,19 @@ class _BatchRoutes:
         chosen = _Operations(query.choice("state", documents.STATES))
         cursor = query.text("cursor")
         before = LAST_ID if cursor is None else _id(self._cursors.read(OPERATIONS, chosen, cursor))
-        found = await self._batches.page(before, chosen.state, principal_of(request).definitions, limit + 1)
+        principal = principal_of(request)
+        found = await self._batches.page(before, chosen.state, principal.definitions, limit + 1)
         following = (
             self._cursors.write(OPERATIONS, chosen, UUID(found[limit - 1].id).bytes) if len(found) > limit else None
         )
-        return _json({"batch_operations": found[:limit], "next_cursor": following})
+        shown = [_masked(principal, each) for each in found[:limit]]
+        return _json({"batch_operations": shown, "next_cursor": following})
 
     async def get(self, request: Request) -> Response:
         """One batch operation, and how far it is."""
         Query(request)
-        operation_id = parameters.operation_id(request)
-        return _json(await self._batches.get(operation_id, principal_of(request).definitions))
+        operation_id, principal = parameters.operation_id(request), principal_of(request)
+        return _json(_masked(principal, await self._batches.get(operation_id, principal.definitions)))
 
     async def items(self, request: Request) -> Response:
         """What came of each saga, oldest first."""
@@ -140,7 +143,7 @@ class _BatchRoutes:
     def change(self, what: str) -> Endpoint:
         """The endpoint that pauses, resumes or cancels; to go on needs what to begin needed."""
 
-        async def changed(request: Request) -> Response:
+        async def change(request: Request) -> Response:
             Query(request)
             parameters.check_idempotency_key(request)
             operation_id, principal = parameters.operation_id(request), principal_of(request)
@@ -149,11 +152,10 @@ class _BatchRoutes:
             scope = principal.definitions
             if what == "resume":
                 demand(request, NEEDS[(await self._batches.get(operation_id, scope)).verb])
-            return _json(
-                await self._batches.change(operation_id, scope, what, principal.actor, reason, request_id), 202
-            )
+            changed = await self._batches.change(operation_id, scope, what, principal.actor, reason, request_id)
+            return _json(_masked(principal, changed), 202)
 
-        return changed
+        return change
 
     def _rate(self, rate: int | None) -> int:
         if rate is None:
@@ -164,6 +166,16 @@ class _BatchRoutes:
 
     async def _body(self, request: Request) -> dict[str, Any]:
         return await read_object(request, self._limits.body_bytes_max, self._limits.body_timeout_seconds)
+
+
+def _masked(principal: Principal, operation: BatchOperation) -> BatchOperation:
+    """An operation without the result that it states, for who may not see sensitive fields.
+
+    It may be of sagas of several definitions, or versions of one: all of it is hidden.
+    """
+    if "result" not in operation.members or principal.may(Permission.REVEAL):
+        return operation
+    return msgspec.structs.replace(operation, members={**operation.members, "result": MASK})
 
 
 def _id(place: bytes) -> str:

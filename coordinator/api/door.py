@@ -7,7 +7,6 @@ A refusal is told for every 401 and 403, and for an act (of operators or adminis
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -17,16 +16,15 @@ from starlette.responses import Response
 
 from coordinator.api.access import Authenticator, Permission, Principal, Refusals, Unauthenticated, demand
 from coordinator.api.authentication import peer_of
-from coordinator.api.limiting import Buckets
 from coordinator.api.middleware import METHODS, request_id_of
 from coordinator.api.parameters import SAGA_ID
 from coordinator.errors import CallerError
+from coordinator.services.auditing import NOBODY
 
 log = structlog.get_logger()
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
-NOBODY: Final = "nobody"
 ACTS: Final = frozenset({Permission.ACT, Permission.DECIDE, Permission.ADMINISTER})
 TELL_S: Final = 2.0
 TELLING_MAX: Final = 100
@@ -36,27 +34,12 @@ _OF_ACTS = frozenset({409, 412, 422})
 _BEHIND_V1 = "/v1/"
 
 
-class LogRefusals:
-    """Keeps refusals in the log of the process."""
-
-    async def refused(
-        self, actor: str, action: str, reason: str, status: int, request_id: str, saga_id: str | None = None
-    ) -> None:
-        """Write one line."""
-        log.warning(
-            "refused", actor=actor, action=action, reason=reason, status=status, request_id=request_id, saga_id=saga_id
-        )
-
-
 class Door:
-    """Lets requests in; refusals of one kind that come in masses are told as one, with their number."""
+    """Lets requests in; what comes in masses is for whoever keeps the refusals to tell together."""
 
-    def __init__(self, authenticator: Authenticator, refusals: Refusals, monotonic: Callable[[], float]) -> None:
+    def __init__(self, authenticator: Authenticator, refusals: Refusals) -> None:
         self._authenticator = authenticator
         self._refusals = refusals
-        self._of_strangers = Buckets(1, 20, monotonic)
-        self._of_known = Buckets(10, 200, monotonic)
-        self._untold: Counter[str] = Counter()
         self._telling: set[asyncio.Task[None]] = set()
 
     async def enter(self, request: Request, path: str, needs: Permission, endpoint: Endpoint) -> Response:
@@ -90,16 +73,9 @@ class Door:
         principal: Principal | None = request.scope["state"].get("principal")
         actor = principal.actor if principal else getattr(refusal, "actor", NOBODY)
         action = f"{request.method if request.method in METHODS else 'other'} {path}"
-        kind = f"{actor} {action} {refusal.status_code}"
-        if (self._of_strangers if actor == NOBODY else self._of_known).take(kind):
-            self._count(kind)
-            return
         reason = refusal.why if isinstance(refusal, Unauthenticated) else str(refusal)
         if actor == NOBODY:
             reason = f"{reason} (from {peer_of(request.scope)})"
-        untold = self._untold.pop(kind, 0)
-        if untold:
-            reason = f"{reason}; {untold} more like it before"
         saga_id = request.path_params.get("saga_id", "")
         saga_id = saga_id if SAGA_ID.fullmatch(saga_id) else None
         request_id = request_id_of(request.scope)
@@ -109,10 +85,6 @@ class Door:
         task.add_done_callback(self._telling.discard)
         if request.method != "GET" or len(self._telling) > TELLING_MAX:
             await asyncio.shield(task)
-
-    def _count(self, kind: str) -> None:
-        if len(self._untold) < TELLING_MAX * 100:
-            self._untold[kind] += 1
 
 
 def _is_refused_act(request: Request, refusal: CallerError) -> bool:

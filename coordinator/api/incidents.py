@@ -38,7 +38,7 @@ _ETAG = re.compile(rf'"([0-9]{{1,9}})-({"|".join(STATES)})"', re.ASCII)
 def add_incident_routes(
     routes: Routes, incidents: IncidentService, reads: SagaReads, known: Known, cursors: Cursors, limits: Limits
 ) -> None:
-    """Add the routes; those who are bound to some definitions may not inspect, so nothing is left out for anybody."""
+    """Add the routes; an incident of a saga that somebody may not know of is not there for them."""
     made = _IncidentRoutes(incidents, reads, known, cursors, limits)
     one = "/v1/incidents/{incident_id}"
     routes.get("/v1/incidents", documents.LIST, Permission.INSPECT, made.list)
@@ -69,6 +69,7 @@ class _IncidentRoutes:
             query.printable("assignee", ASSIGNEE_MAX),
             query.definition("definition"),
             query.moment_ms("since"),
+            principal_of(request).definitions,
         )
         cursor = query.text("cursor")
         before = None if cursor is None else int.from_bytes(self._cursors.read("incidents", chosen, cursor))
@@ -86,7 +87,9 @@ class _IncidentRoutes:
     async def get(self, request: Request) -> Response:
         """One incident with its saga, its notes, and what can be done."""
         Query(request)
-        incident = await self._incidents.get(_incident_id(request))
+        incident_id = _incident_id(request)
+        await self._check_known(request, incident_id)
+        incident = await self._incidents.get(incident_id)
         [shown] = await self._masked(request, [incident])
         return _json(shown, _etag(incident))
 
@@ -114,10 +117,20 @@ class _IncidentRoutes:
         incident = await self._incidents.resolve(incident_id, actor, reason, seen=seen, request_id=request_id)
         return _json(incident, _etag(incident))
 
+    async def _check_known(self, request: Request, incident_id: int) -> None:
+        """Raise NotFound for an incident of a saga that whoever asks may not know of."""
+        principal = principal_of(request)
+        if principal.definitions is None:
+            return
+        definition = (await self._incidents.summary(incident_id)).definition
+        if definition is None or not principal.knows(definition):
+            raise NotFound(f"there is no incident {incident_id}")
+
     async def _read(self, request: Request, model: type[ModelT]) -> tuple[int, Seen | None, ModelT]:
         Query(request)
         parameters.check_idempotency_key(request)
         incident_id, seen = _incident_id(request), _seen(request)
+        await self._check_known(request, incident_id)
         tree = await read_object(request, self._limits.body_bytes_max, self._limits.body_timeout_seconds)
         return incident_id, seen, fit(model, tree)
 

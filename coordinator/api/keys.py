@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from coordinator.api import parameters
 from coordinator.api.access import GRANTS, Mode, Permission, Role, principal_of
+from coordinator.api.acts import read_reason
 from coordinator.api.bodies import Limits, fit, read_object
 from coordinator.api.cursors import Cursors
 from coordinator.api.documents import keys as documents
@@ -23,7 +24,6 @@ from coordinator.errors import NotFound
 from coordinator.services import tokens
 from coordinator.services.keyring import KeyRing
 from coordinator.services.keys import Keys
-from coordinator.services.words import says_something
 
 LIST_MAX = 200
 LIST_DEFAULT = 50
@@ -82,7 +82,7 @@ class _KeyRoutes:
             body.name,
             body.role,
             principal_of(request).actor,
-            _reason(body.reason),
+            read_reason(body.reason),
             request_id_of(request.scope),
             body.definitions,
             None if body.expires_at is None else _future_ms(body.expires_at),
@@ -99,18 +99,12 @@ class _KeyRoutes:
             raise NotFound("there is no key with this id")
         body = fit(RevokeKeyBody, await self._body(request))
         actor, request_id = principal_of(request).actor, request_id_of(request.scope)
-        key = await self._keys.revoke(key_id, actor, _reason(body.reason), request_id)
+        key = await self._keys.revoke(key_id, actor, read_reason(body.reason), request_id)
         self._ring.forget()
         return _json(key)
 
     async def _body(self, request: Request) -> dict[str, Any]:
         return await read_object(request, self._limits.body_bytes_max, self._limits.body_timeout_seconds)
-
-
-def _reason(text: str) -> str:
-    if not says_something(text):
-        raise invalid(Fault("a reason is printable text that says something", "/reason"))
-    return text.strip()
 
 
 def _future_ms(text: str) -> int:

@@ -1,7 +1,6 @@
 """The routes under /v1/dead-letters.
 
-Those who are bound to some definitions are service keys, which may not inspect: so nothing here depends on whose saga a
-letter is about, which of many letters nobody can tell.
+Of many letters nobody can tell whose saga they are about: they are shown to nobody who is bound to some definitions.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from starlette.responses import Response
 
 from coordinator.api import parameters
 from coordinator.api.access import Permission, demand, principal_of
+from coordinator.api.acts import read_reason
 from coordinator.api.bodies import Limits, fit, read_object
 from coordinator.api.cursors import Cursors
 from coordinator.api.documents import letters as documents
@@ -26,10 +26,10 @@ from coordinator.api.middleware import request_id_of
 from coordinator.api.parameters import Query
 from coordinator.api.problems import Fault, RequestRefused, invalid
 from coordinator.api.routes import Routes
+from coordinator.api.scoping import unbound
 from coordinator.errors import NotFound
 from coordinator.services.letter_views import about_letter, describe_letter
 from coordinator.services.letters import KINDS, PAGE_MAX, STATES, LetterService, Seen
-from coordinator.services.words import says_something
 from coordinator.store.letters import LetterFilter, LetterSummary
 from coordinator.store.reads import SagaReads
 
@@ -47,10 +47,10 @@ def add_letter_routes(
     """Add the routes."""
     made = _LetterRoutes(letters, reads, known, cursors, limits)
     one = "/v1/dead-letters/{letter_id}"
-    routes.get("/v1/dead-letters", documents.LIST, Permission.INSPECT, made.list)
-    routes.get(one, documents.GET, Permission.INSPECT, made.get)
-    routes.post(f"{one}/redrive", documents.REDRIVE, Permission.ACT, made.redrive)
-    routes.post(f"{one}/discard", documents.DISCARD, Permission.ACT, made.discard)
+    routes.get("/v1/dead-letters", documents.LIST, Permission.INSPECT, unbound(made.list))
+    routes.get(one, documents.GET, Permission.INSPECT, unbound(made.get))
+    routes.post(f"{one}/redrive", documents.REDRIVE, Permission.ACT, unbound(made.redrive))
+    routes.post(f"{one}/discard", documents.DISCARD, Permission.ACT, unbound(made.discard))
 
 
 class _LetterRoutes:
@@ -118,7 +118,7 @@ class _LetterRoutes:
         letter = await self._letters.redrive(
             letter_id,
             principal_of(request).actor,
-            _reason(body.reason),
+            read_reason(body.reason),
             value,
             headers,
             new_identity=body.new_identity,
@@ -135,7 +135,7 @@ class _LetterRoutes:
         limits = self._limits
         body = fit(DiscardBody, await read_object(request, limits.body_bytes_max, limits.body_timeout_seconds))
         actor, request_id = principal_of(request).actor, request_id_of(request.scope)
-        reason = _reason(body.reason)
+        reason = read_reason(body.reason)
         letter = await self._letters.discard(letter_id, actor, reason, seen=seen, request_id=request_id)
         return _json(letter, headers=_etag(letter))
 
@@ -161,12 +161,6 @@ def _seen(request: Request) -> Seen | None:
 
 def _etag(letter: LetterSummary) -> dict[str, str]:
     return {"etag": f'"{letter.tries}-{letter.state}"'}
-
-
-def _reason(text: str) -> str:
-    if not says_something(text):
-        raise invalid(Fault("a reason is printable text that says something", "/reason"))
-    return text.strip()
 
 
 def _value(body: RedriveBody) -> bytes | None:

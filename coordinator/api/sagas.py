@@ -19,7 +19,7 @@ from coordinator.api.problems import Fault, RequestRefused, body_of, problem_of
 from coordinator.api.routes import Routes
 from coordinator.api.scoping import check_known, check_startable
 from coordinator.engine.registry import RESULT_BYTES_MAX
-from coordinator.errors import NotFound, SagaError
+from coordinator.errors import SagaError
 from coordinator.saga.events import ExternalCompleted, ExternalFailed, Failure
 from coordinator.services.sagas import SagaService, Started, StartRequest
 from coordinator.store.reads import SagaReads
@@ -79,7 +79,7 @@ class _SagaRoutes:
 
     async def complete_step(self, request: Request) -> Response:
         """Complete an external step: somebody outside has done it."""
-        saga_id, step = await self._known(request), parameters.step_name(request)
+        saga_id, step = parameters.saga_id(request), parameters.step_name(request)
         Query(request)
         parameters.check_idempotency_key(request)
         await check_known(self._reads, principal_of(request), saga_id)
@@ -94,7 +94,7 @@ class _SagaRoutes:
 
     async def fail_step(self, request: Request) -> Response:
         """Refuse an external step: somebody outside says no, and that is final."""
-        saga_id, step = await self._known(request), parameters.step_name(request)
+        saga_id, step = parameters.saga_id(request), parameters.step_name(request)
         Query(request)
         parameters.check_idempotency_key(request)
         await check_known(self._reads, principal_of(request), saga_id)
@@ -102,15 +102,6 @@ class _SagaRoutes:
         answer = ExternalFailed(step, principal_of(request).actor, Failure(body.code, body.message))
         saga = await self._service.answer(saga_id, answer, request_id_of(request.scope))
         return _json(saga, 202, {"etag": _etag(saga.version)})
-
-    async def _known(self, request: Request) -> str:
-        """The saga of the path; one that the principal may not know of is not found."""
-        saga_id, principal = parameters.saga_id(request), principal_of(request)
-        if principal.definitions is not None:
-            saga = (await self._reads.summaries([saga_id])).get(saga_id)
-            if saga is None or not principal.knows(saga.definition):
-                raise NotFound("there is no saga with this id")
-        return saga_id
 
     async def _body(self, request: Request) -> dict[str, Any]:
         return await read_object(request, self._limits.body_bytes_max, self._limits.body_timeout_seconds)

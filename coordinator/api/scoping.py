@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from coordinator.api.access import Principal
+from starlette.requests import Request
+from starlette.responses import Response
+
+from coordinator.api.access import Principal, principal_of
+from coordinator.api.door import Endpoint
 from coordinator.api.problems import RequestRefused
 from coordinator.errors import NotFound
 from coordinator.store.reads import SagaReads
@@ -21,3 +25,14 @@ def check_startable(principal: Principal, definition: str) -> None:
     """Refuse (403) to start a saga of a definition that the principal may not know of, whether there is one or not."""
     if not principal.knows(definition):
         raise RequestRefused(403, "forbidden", "you may not start sagas of this definition")
+
+
+def unbound(endpoint: Endpoint) -> Endpoint:
+    """The endpoint of what belongs to no single definition: forbidden (403) to who is bound to some."""
+
+    async def guarded(request: Request) -> Response:
+        if principal_of(request).definitions is not None:
+            raise RequestRefused(403, "forbidden", "who may know of some definitions only may not see this")
+        return await endpoint(request)
+
+    return guarded

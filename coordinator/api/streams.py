@@ -32,7 +32,7 @@ from coordinator.wire.rfc3339 import format_ms
 
 LOG_PAGE: Final = 500
 AGAIN_S: Final = 1.0  # until a log that could not be read is looked at again
-ASK_AGAIN_S: Final = 60.0  # whether the client may still listen
+ASK_AGAIN_S: Final = 5.0  # whether the client may still listen
 
 _PLACE = re.compile(r"([0-9]{10,17})\.([0-9]{1,9})\.([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})", re.ASCII)
 _VERSION = re.compile(r"[0-9]{1,9}", re.ASCII)
@@ -149,6 +149,9 @@ class _Feed:
                 last = first
             try:
                 async for chunk in tail.history(self._listening.wanted, last, start):
+                    if not await self._goes_on():
+                        yield self._last_word()
+                        return
                     yield chunk.data
             except Unavailable:
                 return  # the client comes again, with the last id that it has got
@@ -164,7 +167,7 @@ class _Feed:
         yield self._last_word()
 
     async def _goes_on(self) -> bool:
-        """Whether the client may go on listening; whoever may not any more is cut off within a minute."""
+        """Whether the client may go on listening; whoever may not any more is cut off within seconds."""
         if self._listening.closed or time.monotonic() >= self._until:
             return False
         if time.monotonic() >= self._ask_again_at:

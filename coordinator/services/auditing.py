@@ -1,7 +1,8 @@
 """Keeps what was refused in the audit, whose acts are written by the statements that do them (docs/adr/0023).
 
-Refusals of the same are told as one entry with their number, one at most every ten seconds, and all of them together
-take a bounded room and a bounded share of the database's time. Whoever tells of one waits for its entry, but not long.
+Refusals of the same are told as one entry with their number, one at most every ten seconds; where somebody is refused
+one thing in very many ways these are told together. All of them take a bounded room and a bounded share of the
+database's time. Whoever tells of one waits for its entry, but not long.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
@@ -28,7 +30,11 @@ RETRY_S = 1.0
 BATCH_MAX = 100
 KINDS_MAX = 1_000  # that are told apart at a time
 TEXT_MAX = 500
+WAYS_MAX = 200  # in which somebody is refused one thing, told apart in ten seconds
+WAYS_OF_STRANGERS_MAX = 20
+NOBODY = "nobody"  # who strangers are
 SEVERAL = "several"  # who, or what, when there are too many to tell apart
+TOO_MANY = "more was refused than could be told apart"
 _READ = ("GET ", "HEAD ")
 _SAGA_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
 
@@ -60,6 +66,7 @@ class Auditing:
         self._clock = clock
         self._untold: dict[_Kind, _Untold] = {}
         self._told: dict[_Kind, float] = {}  # when a kind had its last entry, of the last ten seconds
+        self._ways: Counter[tuple[str, str, int]] = Counter()  # of either, by who, what and status
         self._something = asyncio.Event()
 
     async def refused(
@@ -89,8 +96,13 @@ class Auditing:
                 return
 
     def _note(self, kind: _Kind, request_id: str) -> tuple[_Kind, _Untold]:
+        if kind not in self._untold and kind not in self._told:
+            if self._ways[_rough(kind)] >= (WAYS_OF_STRANGERS_MAX if kind.actor == NOBODY else WAYS_MAX):
+                kind = msgspec.structs.replace(kind, reason=TOO_MANY, saga_id=None)
+            else:
+                self._ways[_rough(kind)] += 1
         if kind not in self._untold and len(self._untold) >= KINDS_MAX:
-            kind = _Kind(SEVERAL, SEVERAL, "more was refused than could be told apart", kind.status, None)
+            kind = _Kind(SEVERAL, SEVERAL, TOO_MANY, kind.status, None)
         untold = self._untold.setdefault(kind, _Untold(request_id))
         untold.times += 1
         self._something.set()
@@ -115,6 +127,7 @@ class Auditing:
             return None
         now = self._clock.monotonic()
         self._told = {kind: at for kind, at in self._told.items() if now - at < QUIET_S} | dict.fromkeys(batch, now)
+        self._ways = Counter(map(_rough, {*self._told, *self._untold}))
         for kind, untold in batch.items():
             untold.written.set()
             _say(kind, untold)
@@ -144,6 +157,10 @@ def _row(entry: tuple[_Kind, _Untold]) -> tuple[str, str, str | None, str | None
     kind, untold = entry
     subject = f"request:{kind.action}" if kind.saga_id is None else None
     return kind.actor, kind.action, kind.saga_id, subject, kind.reason, untold.request_id, kind.status, untold.times
+
+
+def _rough(kind: _Kind) -> tuple[str, str, int]:
+    return kind.actor, kind.action, kind.status
 
 
 def _say(kind: _Kind, untold: _Untold) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from coordinator.errors import Conflict, InvalidInput, NotFound, StaleVersion
+from coordinator.observability.acts import say_act
 from coordinator.saga.effects import IncidentReason
 from coordinator.saga.model import SagaStatus
 from coordinator.saga.observing import CONTRADICTION
@@ -30,6 +31,7 @@ from coordinator.store.reads import SagaReads, SagaSummary
 PAGE_MAX = 200
 ASSIGNEE_MAX = 200  # characters
 NOTE_MAX = 2_000
+REASON_MAX = 500  # of a note as the audit, and its line in the log, have it
 
 # What a person closes when it has been looked into, whatever its saga does: it tells of something that has happened and
 # that no verb undoes. All other reasons are closed by the verb that lets their saga go on; once the saga is suspended
@@ -128,6 +130,8 @@ class IncidentService:
         incident = await self._open(incident_id, seen)
         why = reason or ("given back" if assignee is None else f"assigned to {assignee}")
         rows = await self._store.fetch("assign_incident", incident_id, actor, assignee, why, request_id, incident.acts)
+        if rows:
+            _say("assign_incident", incident_id, actor, why, request_id)
         return await self._done(incident_id, rows)
 
     async def note(
@@ -141,7 +145,8 @@ class IncidentService:
         if not lines or len(lines) > NOTE_MAX or not lines.replace("\n", "").replace("\t", "").isprintable():
             raise InvalidInput(f"a note is 1 to {NOTE_MAX} printable characters, in lines", "/text")
         _check_seen(await self.summary(incident_id), seen)
-        await self._store.fetch("note_incident", incident_id, actor, lines, request_id)
+        if await self._store.fetch("note_incident", incident_id, actor, lines, request_id):
+            _say("note_incident", incident_id, actor, lines, request_id)
         return await self.summary(incident_id)
 
     async def resolve(
@@ -157,6 +162,8 @@ class IncidentService:
         rows = await self._store.fetch(
             "resolve_incident", incident_id, actor, reason, request_id, incident.acts, sorted(BY_HAND)
         )
+        if rows:
+            _say("resolve_incident", incident_id, actor, reason, request_id)
         return await self._done(incident_id, rows)
 
     async def _open(self, incident_id: int, seen: Seen | None) -> IncidentSummary:
@@ -174,6 +181,16 @@ class IncidentService:
             raise _closed(after)
         _check_closable(after)
         raise IncidentConflict(f"somebody has just acted on incident {after.id}: look at it again", after)
+
+
+def _say(action: str, incident_id: int, actor: str, reason: str, request_id: str) -> None:
+    say_act(
+        actor=actor,
+        action=action,
+        reason=reason[:REASON_MAX],
+        request_id=request_id,
+        subject=f"incident:{incident_id}",
+    )
 
 
 def members(incident: IncidentSummary) -> dict[str, Any]:

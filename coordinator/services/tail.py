@@ -29,6 +29,7 @@ SLICE_US: Final = 10_000_000  # of the log per question
 LAG_MAX_US: Final = 60_000_000  # beyond it what was missed is passed over, and said to be
 SUMMARIZE_S: Final = 1.0
 WAITING_BYTES_MAX: Final = 1024 * 1024  # for one listener
+HISTORIES_MAX: Final = 4  # that are asked for at a time: so many questions, and no more, are before the tail's own
 NARROW_MAX: Final = 1_000  # sagas or definitions that are named to Postgres; beyond it all are read
 
 
@@ -143,6 +144,7 @@ class Tail:
         self._counts: Counter[str] = Counter()
         self._task: asyncio.Task[None] | None = None
         self._opening = asyncio.Lock()
+        self._histories = asyncio.Semaphore(HISTORIES_MAX)
         self._joined = False
         self._stopped = False
         self._summarized_at = 0.0
@@ -189,7 +191,8 @@ class Tail:
         """Read what happened behind one place and up to another, in pages; raises Unavailable."""
         while after < upto:
             before = min(Place(after.at_us + SLICE_US), Place(upto.at_us + 1))
-            page = await self._log.between(after, before, PAGE, *_narrow([wanted]))
+            async with self._histories:
+                page = await self._log.between(after, before, PAGE, *_narrow([wanted]))
             chosen = [entry for entry in page if wanted.takes(entry) and entry.place <= upto]
             after = page[-1].place if len(page) == PAGE else before
             if chosen:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import asyncpg
 import msgspec
 
+from coordinator.observability.acts import say_act
 from coordinator.store.postgres import PostgresStore
 
 FIRST_ID = "00000000-0000-0000-0000-000000000000"
@@ -113,7 +114,10 @@ class BatchStore:
             new.versions,
             request_id,
         )
-        return bool(rows[0]["created"])
+        created = bool(rows[0]["created"])
+        if created:
+            _say("batch_create", new.id, new.actor, new.reason, request_id)
+        return created
 
     async def get(self, operation_id: str) -> BatchRecord | None:
         """One batch operation."""
@@ -149,7 +153,10 @@ class BatchStore:
     ) -> bool:
         """Take a batch operation from one of these states to another; False when it is in none of them."""
         arguments = (operation_id, allowed, state, action, actor, reason, request_id)
-        return bool(await self._store.fetch("change_batch_operation", *arguments))
+        rows = await self._store.fetch("change_batch_operation", *arguments)
+        if rows:
+            _say(action, operation_id, actor, reason, request_id)
+        return bool(rows)
 
     # ------------------------------------------------------------ for whoever does them
 
@@ -183,6 +190,10 @@ class BatchStore:
         """Which of these sagas were acted on under a request's id, and to which version."""
         rows = await self._store.fetch("find_batch_acts", saga_ids, request_id)
         return {row["saga_id"]: row["version_after"] for row in rows}
+
+
+def _say(action: str, operation_id: str, actor: str, reason: str, request_id: str) -> None:
+    say_act(actor=actor, action=action, reason=reason, request_id=request_id, subject=f"batch:{operation_id}")
 
 
 def _record(row: asyncpg.Record) -> BatchRecord:

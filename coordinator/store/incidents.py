@@ -58,6 +58,7 @@ class IncidentFilter(msgspec.Struct, frozen=True):
     assignee: str | None = None
     definition: str | None = None
     since_ms: int | None = None
+    definitions: frozenset[str] | None = None  # those that whoever asks may know of
 
 
 class IncidentPage(msgspec.Struct, frozen=True):
@@ -104,6 +105,7 @@ class IncidentReads:
             chosen.reason,
             chosen.assignee,
             chosen.definition,
+            None if chosen.definitions is None else sorted(chosen.definitions),
         )
         page = _cut([_summary(row) for row in rows if row["id"] is not None], limit)
         looked = rows[0]
@@ -113,7 +115,8 @@ class IncidentReads:
 
 def _served(chosen: IncidentFilter) -> tuple[str, tuple[Any, ...]] | None:
     """The statement of a filter that an index serves, and its further arguments; None for all others."""
-    if chosen.is_open is not True or chosen.definition is not None or (chosen.reason and chosen.assignee):
+    by_saga = chosen.definition is not None or chosen.definitions is not None
+    if chosen.is_open is not True or by_saga or (chosen.reason and chosen.assignee):
         return None
     if chosen.reason is not None:
         return "page_open_incidents_by_reason", (chosen.reason,)

@@ -8,6 +8,7 @@ import asyncpg
 import msgspec
 
 from coordinator.errors import Unavailable
+from coordinator.observability.acts import say_act
 from coordinator.store.database import statement
 from coordinator.store.postgres import PostgresStore
 from coordinator.wire.rfc3339 import format_ms
@@ -99,15 +100,24 @@ class KeyStore:
             raise PlaceTaken(str(error.constraint_name)) from error
         except asyncpg.UndefinedTableError as error:
             raise Unavailable("the database lacks migrations: run `saga migrate`") from error
+        if rows:
+            _say("create_key", key.id, actor, reason, request_id)
         return bool(rows)
 
     async def revoke(self, key_id: str, actor: str, reason: str, request_id: str) -> bool:
         """End a key, audited; False when there is none that could be ended."""
-        return bool(await self._store.fetch("revoke_key", key_id, actor, reason, request_id))
+        rows = await self._store.fetch("revoke_key", key_id, actor, reason, request_id)
+        if rows:
+            _say("revoke_key", key_id, actor, reason, request_id)
+        return bool(rows)
 
     async def touch(self, key_ids: Sequence[str]) -> None:
         """Note that keys were used."""
         await self._store.fetch("touch_keys", sorted(key_ids))
+
+
+def _say(action: str, key_id: str, actor: str, reason: str, request_id: str) -> None:
+    say_act(actor=actor, action=action, reason=reason, request_id=request_id, subject=f"key:{key_id}")
 
 
 def _view(row: asyncpg.Record) -> KeyView:

@@ -1,5 +1,6 @@
 -- create_batch_operation: begin a batch operation with all its sagas, audited; answers false when its confirmation has
--- begun one already, and then nothing is written.
+-- begun one already, and then nothing is written. The audit says that a result is stated, not which: that stands in the
+-- operation, where masking reaches it.
 WITH created AS (
     INSERT INTO batch_operation (
         id, actor, reason, verb, members, filter, statuses, scope, confirmation, rate, total
@@ -18,7 +19,10 @@ audited AS (
     SELECT
         $2, 'batch_create', 'batch:' || c.id, $3, $13,
         jsonb_build_object(
-            'verb', $4::text, 'members', $5::text::jsonb, 'filter', $6::text::jsonb, 'rate', $10::integer,
+            'verb', $4::text,
+            'members', $5::text::jsonb
+                || CASE WHEN $5::text::jsonb ? 'result' THEN '{"result": "[masked]"}'::jsonb ELSE '{}' END,
+            'filter', $6::text::jsonb, 'rate', $10::integer,
             'total', cardinality($11::text::uuid[]))
     FROM created AS c
 )

@@ -20,6 +20,7 @@ found AS (
         AND ($6::text IS NULL OR i.reason = $6)
         AND ($7::text IS NULL OR i.assignee = $7)
         AND ($8::text IS NULL OR d.name = $8)
+        AND ($9::text[] IS NULL OR d.name = ANY($9))
     ORDER BY i.id DESC
     LIMIT $2
 )

@@ -20,10 +20,13 @@ from coordinator.engine.flow import Flow
 from coordinator.engine.letters import headers_json
 from coordinator.kafka.lags import Lag
 from coordinator.observability.metrics import Metrics
+from coordinator.parts import SystemChance
+from coordinator.services.batch_operations import BatchOperations
 from coordinator.services.incidents import IncidentService
 from coordinator.services.letters import LetterService
 from coordinator.services.participants import ParticipantService
 from coordinator.settings import ApiSettings, FlowSettings
+from coordinator.store.batches import BatchStore
 from coordinator.store.letters import LetterReads
 from tests.integration.api.office import Office, SystemClock
 from tests.unit.api.hall import hall
@@ -39,14 +42,15 @@ REPLY_HEADERS = [
 
 
 class Roles:
-    """Takes the word after `Bearer` for the role."""
+    """Takes the word after `Bearer` for the role, and what stands behind an @ for the one definition of theirs."""
 
     mode = Mode.REQUIRED
 
     async def authenticate(self, scope: Scope) -> Principal:
         """Tell who asks."""
         role = dict(scope["headers"])[b"authorization"].decode().removeprefix("Bearer ")
-        return Principal(f"the {role}", Role(role))
+        role, _, definition = role.partition("@")
+        return Principal(f"the {role}", Role(role), frozenset({definition}) if definition else None)
 
 
 class Desk:
@@ -151,6 +155,7 @@ async def open_desk(office: Office) -> AsyncIterator[Desk]:
                 ask_lags,
             ),
         ),
+        batches=BatchOperations(BatchStore(office.store, office.reads), office.reads, SystemChance(), 1_000),
         limits=ApiSettings(),
         cursors=Cursors(b"x" * 32),
     )

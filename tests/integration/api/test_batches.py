@@ -239,3 +239,14 @@ def test_an_unknown_operation_is_not_found(api: Api, place: str) -> None:
     """404 for looking at it, and for changing it."""
     assert api.get(place).status == 404
     assert api.post(f"{BATCHES}/{NOBODY}/cancel", {"reason": "r"}).status == 404
+
+
+def test_the_audit_says_that_a_result_was_stated_and_not_which(api: Api) -> None:
+    """What is stated as a step's result may be sensitive: it stands in the operation, and not in the audit."""
+    _, chosen = suspended(api, 1)
+    stated = {"reservation_id": "r-canary"}
+    begun = begin(api, "resolve", chosen, step="reserve_inventory", resolution="completed", result=stated)
+    assert (begun.status, begun.json["members"]["result"]) == (202, stated)
+    [act] = api.fetch("SELECT state_after::text AS said FROM audit_log WHERE subject = $1", f"batch:{begun.json['id']}")
+    assert '"result": "[masked]"' in act["said"]
+    assert "r-canary" not in act["said"]

@@ -31,6 +31,25 @@ async def _row(desk: Desk, incident: int) -> Any:
     return await desk.office.ask("SELECT row_to_json(i)::text FROM incident AS i WHERE id = $1", incident)
 
 
+async def test_an_incident_of_a_foreign_saga_is_not_there(desk: Desk) -> None:
+    """Who is bound to other definitions neither sees it, alone or in lists, nor acts on it; whose it is does both."""
+    incident = await desk.incident(await _saga(desk, "incident-foreign"), "late")
+    one, strange, own = f"{INCIDENTS}/{incident}", "operator@BankTransfer", "operator@OrderFulfillment"
+    before = await _row(desk, incident)
+    missing = await desk.get(f"{INCIDENTS}/999999999", strange)
+    foreign = await desk.get(one, strange)
+    assert (foreign.status_code, missing.status_code) == (404, 404)
+    assert foreign.json()["detail"].replace(str(incident), "999999999") == missing.json()["detail"]
+    for end, body in (("assign", {"assignee": "eve"}), ("notes", {"text": "ha"}), ("resolve", {"reason": "mine"})):
+        assert (await desk.post(f"{one}/{end}", body, strange)).status_code == 404
+    for query in ("", "?state=open", "?state=open&reason=late", "?definition=OrderFulfillment"):
+        assert (await desk.get(f"{INCIDENTS}{query}", strange)).json()["incidents"] == []
+        listed = (await desk.get(f"{INCIDENTS}{query}", own)).json()["incidents"]
+        assert incident in [each["id"] for each in listed]
+    assert await _row(desk, incident) == before
+    assert (await desk.post(f"{one}/notes", {"text": "seen"}, own)).status_code == 200
+
+
 async def test_an_incident_is_taken_written_about_and_closed(desk: Desk) -> None:
     """Each act answers how the incident stands, is in the audit with who, why and before and after, and is shown."""
     saga_id = await _saga(desk, "incident-1")

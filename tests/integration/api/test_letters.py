@@ -42,6 +42,17 @@ async def test_a_letter_is_shown_as_far_as_it_can_be_read(desk: Desk) -> None:
     assert shown["edited_record"] is None
 
 
+async def test_letters_are_not_for_those_who_know_some_definitions_only(desk: Desk) -> None:
+    """Whose saga a record is about nobody can tell for sure: who is bound to some definitions neither sees nor acts."""
+    letter = await desk.letter(b"x")
+    for who in ("viewer@BankTransfer", "operator@BankTransfer", "operator@OrderFulfillment"):
+        for path in (LETTERS, f"{LETTERS}/{letter}"):
+            assert (await desk.get(path, who)).status_code == 403
+        for verb in ("redrive", "discard"):
+            assert (await desk.post(f"{LETTERS}/{letter}/{verb}", WHY, who)).status_code == 403
+    assert (await desk.get(f"{LETTERS}/{letter}")).json()["state"] == "open"
+
+
 @pytest.mark.parametrize("value", [None, b"", b"\xff" * 1000, b"null", b"[1]", b'{"saga_id": 7}'])
 async def test_whatever_is_in_a_letter_it_can_be_shown(desk: Desk, value: bytes | None) -> None:
     """No bytes break the page, for whomever."""

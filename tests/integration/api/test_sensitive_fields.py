@@ -63,7 +63,13 @@ async def places(desk: Desk) -> dict[str, list[str]]:
         " SELECT id, 2, now(), part, 'StepFailed', 'reserve_inventory', 'started', $2 FROM saga WHERE id = $1",
         *(ordered, json.dumps(failed).encode()),
     )
+    [operation] = await desk.office.ask(
+        "INSERT INTO batch_operation (id, actor, reason, verb, members, filter, statuses, confirmation, rate, total)"
+        " VALUES (gen_random_uuid(), 'ann', 'why', 'resolve', $1, '{}', '{suspended}', $2, 1, 0) RETURNING id::text",
+        *(json.dumps({"step": "debit_source", "result": {"account": ACCOUNT}}), secrets.token_bytes(32)),
+    )
     return {
+        "operation_id": [operation["id"]],
         "saga_id": sagas,
         "letter_id": [str(letter) for letter in letters],
         "incident_id": [str(incident)],

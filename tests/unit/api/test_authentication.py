@@ -210,3 +210,10 @@ async def test_insecure_is_said_everywhere() -> None:
         ready = await asking.get("/readyz")
         assert ready.json()["authentication"] == "required"
         assert "x-saga-authentication" not in ready.headers
+
+
+async def test_whoever_has_no_role_may_not_ask_without_end_either() -> None:
+    """Somebody whom the issuer knows and nobody here is told 403 as often as others are answered, then 429."""
+    app = _app(_keys(), rate=0.001)
+    told = [(await _whoami(app, ("authorization", "Bearer bob.bob.bob"))).status_code for _ in range(4)]
+    assert told == [403, 403, 429, 429]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
-import time
 from typing import Any
 
 import pytest
@@ -13,7 +11,6 @@ from starlette.responses import Response
 
 from coordinator.api import door
 from coordinator.api.access import Permission
-from coordinator.api.limiting import Buckets
 from coordinator.api.openapi import Document
 from coordinator.api.problems import RequestRefused
 from tests.unit.api.hall import ByHeader, Record, client, hall
@@ -67,20 +64,6 @@ async def test_strangers_at_unknown_paths_are_told_without_them() -> None:
         await asking.post("/v1/made/up")
         await asking.request("MADE-UP", "/v1/made/up")
     assert [told.action for told in record.told] == ["POST unmatched", "other unmatched"]
-
-
-async def test_a_flood_is_told_as_one_with_its_number() -> None:
-    """Hundreds of refusals of one kind become a few lines, and these say how many there were: none is lost."""
-    record = Record()
-    app = _app(record)
-    async with client(app) as asking:
-        for _ in range(300):
-            assert (await asking.post(f"/v1/act/{SAGA}")).status_code == 401
-        assert 20 <= len(record.told) < 40
-        app.state.door._of_strangers = Buckets(1, 20, time.monotonic)  # as if time had gone by
-        await asking.post(f"/v1/act/{SAGA}")
-    more = [re.search(r"; (\d+) more like it before$", told.reason) for told in record.told]
-    assert len(record.told) + sum(int(found[1]) for found in more if found) == 301
 
 
 @pytest.mark.parametrize("record", [Record(broken=True), Record(slow=True)], ids=["broken", "slow"])

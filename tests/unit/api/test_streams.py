@@ -22,6 +22,8 @@ from coordinator.errors import Unavailable
 from coordinator.services.tail import Tail
 from coordinator.settings import StreamSettings
 from coordinator.store.reads import LogEntry, SagaReads, SagaSummary
+from coordinator.store.tailing import Place
+from tests.unit.api.hall import Record
 from tests.unit.services.memory_log import Clock, Log
 
 FIRST, SECOND = "01890a5d-0000-7000-8000-000000000001", "01890a5d-0000-7000-8000-000000000002"
@@ -75,13 +77,13 @@ class World:
         self.settings = settings.model_copy(update={"life_seconds": LIFE_S})
         self.tail = Tail(self.log, Clock(), self.settings, streams.written)
         app = create_health_app(CollectorRegistry(), [])
-        routes = Routes(app, door.Door(self.door, door.LogRefusals(), time.monotonic), lambda endpoint: endpoint)
+        routes = Routes(app, door.Door(self.door, Record()), lambda endpoint: endpoint)
         streams.add_stream_routes(routes, self.tail, cast("SagaReads", Reads()), self.settings)
         self._client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
 
-    async def get(self, target: str) -> httpx.Response:
+    async def get(self, target: str, after: str = "") -> httpx.Response:
         """Listen for a stream's whole life."""
-        return await self._client.get(target)
+        return await self._client.get(target, headers={"last-event-id": after})
 
     async def hear(self, target: str) -> list[tuple[str, Any]]:
         """Listen while one thing after another happens to both sagas; answers the events."""
@@ -146,6 +148,18 @@ async def test_whoever_may_not_listen_any_more_is_let_go(
     await world.get("/v1/events")
     lasted = asyncio.get_running_loop().time() - began
     assert (lasted < LIFE_S * 0.9) == ends
+
+
+async def test_whoever_catches_up_is_let_go_as_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that is revoked while a client is told what it has missed gets no more of that."""
+    monkeypatch.setattr(streams, "ASK_AGAIN_S", 0.0)
+    world = World()
+    world.log.end = Place(time.time_ns() // 1000 - 5_000_000)
+    missed = f"{world.log.end.at_us}.1.{FIRST}"
+    for version in (2, 3):
+        world.log.add(FIRST, version)
+    world.door.refuse = RequestRefused(401, "unauthenticated", "revoked")
+    assert [name for name, _ in _events((await world.get("/v1/events", missed)).text)] == ["end"]
 
 
 async def test_heartbeats_show_that_a_stream_lives() -> None:

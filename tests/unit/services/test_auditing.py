@@ -11,7 +11,15 @@ import pytest
 
 from coordinator.errors import Unavailable
 from coordinator.services import auditing
-from coordinator.services.auditing import BATCH_MAX, KINDS_MAX, SEVERAL, Auditing
+from coordinator.services.auditing import (
+    BATCH_MAX,
+    KINDS_MAX,
+    SEVERAL,
+    TOO_MANY,
+    WAYS_MAX,
+    WAYS_OF_STRANGERS_MAX,
+    Auditing,
+)
 
 POST = ("anna", "POST /v1/sagas/{saga_id}/retry", "the role viewer does not have the permission act", 403)
 GET = ("anna", "GET /v1/audit", "the role viewer does not have the permission administer", 403)
@@ -130,6 +138,20 @@ async def test_a_flood_of_many_kinds_has_a_bound() -> None:
         await until(lambda: table.times() >= BATCH_MAX)
     assert table.times() == KINDS_MAX * 3
     assert [row[-1] for row in table.rows if row[0] == SEVERAL] == [KINDS_MAX * 2]
+
+
+@pytest.mark.parametrize(("actor", "ways"), [("nobody", WAYS_OF_STRANGERS_MAX), ("anna", WAYS_MAX)])
+async def test_one_thing_refused_in_many_ways_is_told_together(actor: str, ways: int) -> None:
+    """Whoever makes up another reason, or saga, for each of a flood fills no table; the number of them is kept."""
+    table, clock = Table(), Clock()
+    async with running(table, clock) as recorder:
+        for number in range(1_000):
+            await recorder.refused(actor, "GET /v1/sagas", f"the API key {number:08x} is unknown", 401, "r")
+            await asyncio.sleep(0)
+        clock.now += 11
+        await until(lambda: table.times() == 1_000)
+    assert ways <= len(table.rows) <= ways + 3
+    assert {row[4] for row in table.rows if row[-1] > 1} == {TOO_MANY}
 
 
 async def test_an_outage_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -209,3 +209,9 @@ async def test_an_answer_that_is_none_is_not_taken(answer: bytes) -> None:
         with pytest.raises(Unavailable):
             await Issuer(issuers.settings(jwks_url=f"{url}/keys"), Hands()).verify(token())
     assert asked == ["/keys"]
+
+
+def test_a_strange_key_spoils_no_other() -> None:
+    """A key that says alg none is passed over; the issuer's others count as before."""
+    strange = {**jwk("strange", issuers.OTHER), "alg": "none"}
+    assert list(jwks.read_keys({"keys": [strange, jwk("rsa", issuers.OTHER)]})) == ["rsa"]

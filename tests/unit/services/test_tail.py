@@ -11,7 +11,7 @@ from coordinator.errors import Unavailable
 from coordinator.services import tail as tailing
 from coordinator.services.tail import Tail, TooManyStreams, Wanted
 from coordinator.settings import StreamSettings
-from coordinator.store.tailing import Place
+from coordinator.store.tailing import Entry, Place
 from tests.unit.services.memory_log import Clock, Log
 
 FIRST, SECOND = "01890a5d-0000-7000-8000-000000000001", "01890a5d-0000-7000-8000-000000000002"
@@ -144,3 +144,25 @@ async def test_a_process_that_stops_takes_no_more(tail: Tail) -> None:
     assert listening.closed
     with pytest.raises(Unavailable):
         await tail.subscribe(Wanted(), "ann")
+
+
+async def test_however_many_catch_up_the_tail_goes_on(log: Log, tail: Tail, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a crowd that asks for what it has missed a few are asked for at a time, for all use one session."""
+    asking, most = 0, 0
+
+    async def between(*_question: object) -> list[Entry]:
+        nonlocal asking, most
+        asking += 1
+        most = max(most, asking)
+        await asyncio.sleep(0)
+        asking -= 1
+        return []
+
+    monkeypatch.setattr(log, "between", between)
+
+    async def catch_up() -> None:
+        async for _ in tail.history(Wanted(), Place(0), Place(50_000_000)):
+            pass
+
+    await asyncio.gather(*(catch_up() for _ in range(30)))
+    assert most == tailing.HISTORIES_MAX
