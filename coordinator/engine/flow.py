@@ -188,12 +188,18 @@ class Flow:
                     log.info("breaker_closed", participant=name, held=line.held)
 
     def answered(self, answers: Iterable[Answered]) -> None:
-        """Actions have come to something, and that is written."""
-        lines = self._lines
+        """Actions of one batch have come to something, and that is written."""
+        latencies: dict[tuple[str, bool], list[int | None]] = {}
+        at_ms = 0
         for step, before, reply, at_ms in answers:
-            line = lines.get(step.participant)
+            key = (step.participant, type(reply) is StepFailed)
+            if key not in latencies:
+                latencies[key] = []
+            latencies[key].append(_latency_ms(step, before, reply, at_ms))
+        for (name, failed), found in latencies.items():
+            line = self._lines.get(name)
             if line is not None:
-                line.pulse.answered(at_ms, _latency_ms(step, before, reply, at_ms), failed=type(reply) is StepFailed)
+                line.pulse.answered(at_ms, found, failed=failed)
 
     def timed_out(self, names: Iterable[str], now_ms: int) -> None:
         """Actions came to nothing, one for each name."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 
 import structlog
@@ -77,7 +78,7 @@ class Observer:
         if spans and self.tracing is not None:
             began_ns = time.time_ns() - int(self._statement_s * 1e9)
             self.tracing.finish([*spans, batch_span(self.tracing, spans, began_ns, len(transitions))])
-        if self._log_transitions:
+        if self._log_transitions and log.is_enabled_for(logging.INFO):
             for transition in transitions:
                 _log(transition)
 
@@ -99,15 +100,15 @@ class Observer:
 
 def _log(transition: Transitioned) -> None:
     """Write the line of a transition; a request that caused it adds its id by itself."""
-    saga, active = transition.saga, transition.active
+    saga, active, old = transition.saga, transition.active, transition.before
     more: dict[str, str] = {}
     position = None if transition.step_name is None else active.definition.index.get(transition.step_name)
     if position is not None:
+        if old is not None:
+            before = old.steps[position]
+            more["old_step_outcome"], more["old_step_undo"] = before.outcome, before.undo
         after = saga.steps[position]
-        more = {"step_outcome": after.outcome, "step_undo": after.undo}
-        if transition.before is not None:
-            before = transition.before.steps[position]
-            more |= {"old_step_outcome": before.outcome, "old_step_undo": before.undo}
+        more["step_outcome"], more["step_undo"] = after.outcome, after.undo
     if active.traceparent is not None:
         more["trace_id"] = active.traceparent[3:35]
     log.info(
@@ -115,7 +116,7 @@ def _log(transition: Transitioned) -> None:
         saga_id=saga.id,
         definition=saga.definition,
         step_name=transition.step_name,
-        old_status=None if transition.before is None else transition.before.status,
+        old_status=None if old is None else old.status,
         status=saga.status,
         version=saga.version,
         cause=transition.event,

@@ -7,7 +7,7 @@ eighth of a power of two by itself: off by at most an eighth, small, and addable
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -29,11 +29,10 @@ class Recent(msgspec.Struct, frozen=True):
 
 
 class _Slot:
-    __slots__ = ("ends_ms", "failures", "latencies", "number", "replies", "timeouts")
+    __slots__ = ("failures", "latencies", "number", "replies", "timeouts")
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self.ends_ms = (number + 1) * SLOT_MS
         self.replies = self.failures = self.timeouts = 0
         self.latencies: dict[int, int] = {}
 
@@ -44,16 +43,16 @@ class Pulse:
     def __init__(self) -> None:
         self._slots: list[_Slot] = []
 
-    def answered(self, now_ms: int, latency_ms: int | None, *, failed: bool) -> None:
-        """An action was answered; the latency is None where it cannot be told."""
-        slots = self._slots
-        slot = slots[-1] if slots and slots[-1].ends_ms > now_ms else self._slot(now_ms)
-        slot.replies += 1
+    def answered(self, now_ms: int, latencies: Sequence[int | None], *, failed: bool) -> None:
+        """So many actions were answered, one for each latency; that is None where it cannot be told."""
+        slot = self._slot(now_ms)
+        slot.replies += len(latencies)
         if failed:
-            slot.failures += 1
-        if latency_ms is not None:
-            size = size_of(latency_ms)
-            slot.latencies[size] = slot.latencies.get(size, 0) + 1
+            slot.failures += len(latencies)
+        for latency_ms, replies in Counter(latencies).items():
+            if latency_ms is not None:
+                size = size_of(latency_ms)
+                slot.latencies[size] = slot.latencies.get(size, 0) + replies
 
     def timed_out(self, now_ms: int) -> None:
         """An action was not answered in time."""

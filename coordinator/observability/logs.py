@@ -6,6 +6,7 @@ text from outside can begin a line of its own. What is called like a secret is n
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import sys
@@ -15,6 +16,7 @@ from functools import lru_cache
 from types import TracebackType
 from typing import Any, Final
 
+import msgspec
 import structlog
 
 HIDDEN: Final = "***"
@@ -27,6 +29,8 @@ _SECRET = re.compile(
 )
 # A URL's user and password may stand in any text, an error's above all.
 _LOGIN = re.compile(r"(?<=://)[^/@\s:]*:[^/@\s]*(?=@)")
+# Values in which nothing can be hidden; asked first, because a busy engine writes a line per transition.
+_PLAIN = frozenset({int, float, bool, type(None)})
 
 
 def configure(level: str) -> None:
@@ -39,7 +43,7 @@ def configure(level: str) -> None:
         redact,
     ]
     structlog.configure(
-        processors=[*shared, structlog.processors.JSONRenderer()],
+        processors=[*shared, structlog.processors.JSONRenderer(write)],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
@@ -59,12 +63,24 @@ def redact(_: Any, __: str, line: structlog.typing.EventDict) -> structlog.typin
     for name, value in line.items():
         if is_secret(name):
             line[name] = HIDDEN
-        elif type(value) is str:
+        elif isinstance(value, str):
             if "://" in value:
                 line[name] = _LOGIN.sub(HIDDEN, value)
-        elif isinstance(value, Mapping | list | tuple):
+        elif type(value) not in _PLAIN and isinstance(value, Mapping | list | tuple):
             line[name] = _shown(value, DEPTH_MAX)
     return line
+
+
+def write(line: structlog.typing.EventDict, **options: Any) -> str:
+    """Write a line as JSON in ASCII; values that are no JSON are shown as `options` say."""
+    try:
+        text = _ENCODER.encode(line).decode()
+    except (TypeError, ValueError):  # a stranger's value, or text that is not Unicode
+        return json.dumps(line, **options)
+    return text if text.isascii() else json.dumps(line, **options)
+
+
+_ENCODER = msgspec.json.Encoder()
 
 
 @lru_cache(maxsize=4096)

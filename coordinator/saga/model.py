@@ -176,9 +176,9 @@ class Saga(msgspec.Struct, frozen=True, gc=False):
             return None
         letters = ""
         suspended = self.status is _SUSPENDED
-        for step, letter in zip(self.steps, LETTERS, strict=False):
+        for position, step in enumerate(self.steps):
             if step.deadline_ms is not None or (suspended and step.hangs(self.facing)):
-                letters += letter
+                letters += LETTERS[position]
         return letters or None
 
 

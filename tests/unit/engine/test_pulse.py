@@ -39,8 +39,8 @@ def answer(reply: StepCompleted | StepFailed, after_ms: int) -> Answered:
 def test_what_came_of_actions_is_counted() -> None:
     """Replies, failures and timeouts are told apart, and latencies are kept where they can be told."""
     pulse = Pulse()
-    pulse.answered(NOW_MS, 100, failed=False)
-    pulse.answered(NOW_MS, None, failed=True)
+    pulse.answered(NOW_MS, [100], failed=False)
+    pulse.answered(NOW_MS, [None], failed=True)
     pulse.timed_out(NOW_MS)
     assert pulse.recent(NOW_MS) == Recent(2, 1, 1, {size_of(100): 1})
 
@@ -49,7 +49,7 @@ def test_what_is_long_ago_is_forgotten() -> None:
     """Only the last five minutes count, and however long it goes on no more than they are kept."""
     pulse = Pulse()
     for minute in range(60):
-        pulse.answered(NOW_MS + minute * 60_000, 10, failed=False)
+        pulse.answered(NOW_MS + minute * 60_000, [10], failed=False)
     last = NOW_MS + 59 * 60_000
     assert pulse.recent(last).replies == SLOTS * SLOT_MS // 60_000
     assert pulse.recent(last + SLOTS * SLOT_MS) == Recent()
@@ -59,7 +59,7 @@ def test_a_clock_that_goes_back_loses_nothing() -> None:
     """What comes with an earlier moment than what came before counts as well."""
     pulse = Pulse()
     for moment in (NOW_MS, NOW_MS - 60_000):
-        pulse.answered(moment, 10, failed=False)
+        pulse.answered(moment, [10], failed=False)
     assert pulse.recent(NOW_MS).replies == 2
 
 
