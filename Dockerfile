@@ -59,5 +59,5 @@ WORKDIR /app
 USER 10001:10001
 EXPOSE 8080 9464
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=5s --timeout=5s --start-period=120s --retries=5 CMD ["python", "/app/healthcheck.py"]
+HEALTHCHECK --interval=5s --timeout=15s --start-period=120s --retries=5 CMD ["python", "/app/healthcheck.py"]
 CMD ["saga", "serve", "--role", "all"]

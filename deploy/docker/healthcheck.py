@@ -9,7 +9,7 @@ import http.client
 import os
 import sys
 
-TIMEOUT_S = 3.0
+TIMEOUT_S = 10.0
 
 
 def main() -> int:

@@ -22,6 +22,7 @@ COMPOSE_FILE = PROJECT / "docker-compose.yml"
 OURS = "saga-coordinator:"
 UP_TIMEOUT_S = 900
 DOWN_TIMEOUT_S = 120
+COMMAND_TIMEOUT_S = 120
 TAIL_LINES = 30
 
 ORDERS = ("inventory", "payment", "shipping", "notification")
@@ -57,7 +58,9 @@ class Composition:
         foreign = ("COMPOSE_",)
         self._environment = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
         self._environment |= {f"{service.upper()}_PORT": str(port) for service, port in self.ports.items()}
-        self._environment |= {"POSTGRES_PASSWORD": secrets.token_hex(8), "APPLICATION_PASSWORD": secrets.token_hex(8)}
+        self.owner_password, self.application_password = secrets.token_hex(8), secrets.token_hex(8)
+        self._environment["POSTGRES_PASSWORD"] = self.owner_password
+        self._environment["APPLICATION_PASSWORD"] = self.application_password
         self._environment["SAGA_TAG"] = self.project
 
     def __enter__(self) -> Self:
@@ -93,14 +96,19 @@ class Composition:
         attributes: dict[str, Any] = self.container(service).attrs
         return attributes
 
-    def execute(self, service: str, *command: str) -> tuple[int, str]:
+    def execute(self, service: str, *command: str, environment: dict[str, str] | None = None) -> tuple[int, str]:
         """Run a command in a service's container and return its exit code and output."""
-        code, output = self.container(service).exec_run(list(command))
+        code, output = self.container(service).exec_run(list(command), environment=environment)
         return code, output.decode(errors="replace")
 
-    def http(self, service: str) -> httpx.Client:
-        """Return a client of a service's published port."""
-        headers = {"Authorization": f"Bearer {self.token()}"} if service == "coordinator" else {}
+    def compose(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run `docker compose` with this project, as a person would, and return what it said."""
+        return self._compose(*arguments, timeout_s=COMMAND_TIMEOUT_S)
+
+    def http(self, service: str, token: str | None = None) -> httpx.Client:
+        """Return a client of a service's published port; the coordinator sees the administrator's token, or `token`."""
+        shown = self.token() if token is None and service == "coordinator" else token
+        headers = {"Authorization": f"Bearer {shown}"} if shown else {}
         # Whatever proxy the environment names, it has no business between us and this machine.
         url = f"http://127.0.0.1:{self.ports[service]}"
         return httpx.Client(base_url=url, timeout=30, trust_env=False, headers=headers)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
+from coordinator.remote.contexts import read_config
 from coordinator.settings import MetricsSettings
 from deploy.local.places import PROJECT
 
@@ -162,6 +164,8 @@ def test_the_coordinator_does_not_own_its_tables() -> None:
     """Only what makes tables has the owner's URL; the coordinator's role is the one that the migrations let in."""
     coordinator, migrate = SERVICES["coordinator"]["environment"], SERVICES["migrate"]["environment"]
     assert coordinator["SAGA_DATABASE__URL"] == migrate["SAGA_DATABASE__URL"]
+    assert SERVICES["keys"]["environment"] == {"SAGA_DATABASE__URL": migrate["SAGA_DATABASE__URL"]}
+    assert not [name for name in SERVICES["topics"]["environment"] if name.startswith("SAGA_DATABASE__")]
     assert "SAGA_DATABASE__MIGRATION_URL" not in coordinator
     roles = [urlsplit(migrate[f"SAGA_DATABASE__{name}"]).username for name in ("URL", "MIGRATION_URL")]
     assert roles == ["saga_app", SERVICES["postgres"]["environment"]["POSTGRES_USER"]]
@@ -172,7 +176,7 @@ def test_the_start_is_ordered() -> None:
     done = {"condition": "service_completed_successfully"}
     healthy = {"condition": "service_healthy"}
     assert SERVICES["migrate"]["depends_on"] == {"postgres": healthy}
-    assert SERVICES["topics"]["depends_on"] == {"kafka": healthy}
+    assert SERVICES["topics"]["depends_on"] == {"kafka": healthy, "migrate": done}
     assert SERVICES["keys"]["depends_on"] == {"migrate": done}
     assert SERVICES["coordinator"]["depends_on"] == {"migrate": done, "topics": done, "keys": done}
     for name in PARTICIPANTS:
@@ -180,6 +184,14 @@ def test_the_start_is_ordered() -> None:
     for name in ONE_SHOTS:
         assert "restart" not in SERVICES[name]
         assert SERVICES[name]["healthcheck"] == {"disable": True}
+
+
+def test_the_image_is_built_once() -> None:
+    """One service builds the image, and every other one that runs it starts after that one, also when started alone."""
+    ours = {name for name, service in SERVICES.items() if service["image"].startswith(OUR_IMAGE)}
+    [builder] = [name for name, service in SERVICES.items() if "build" in service]
+    for name in ours - {builder}:
+        assert builder in _before(name), name
 
 
 @pytest.mark.parametrize("name", sorted(PARTICIPANTS))
@@ -229,6 +241,24 @@ def test_prometheus_asks_where_the_coordinator_listens() -> None:
     assert jobs["coordinator"] == [f"coordinator:{MetricsSettings().port}"]
     assert SERVICES["coordinator"]["environment"]["SAGA_METRICS__HOST"] == "0.0.0.0"
     assert [port.rpartition(":")[2] for port in SERVICES["coordinator"]["ports"]] == ["8080"]
+
+
+def test_the_commands_inside_have_a_server_and_a_key() -> None:
+    """In the coordinator's container `saga list` asks the coordinator, with the administrator's key."""
+    coordinator = SERVICES["coordinator"]
+    [(source, folder)] = [mount.split(":")[:2] for mount in coordinator["volumes"] if mount.startswith("./")]
+    path = Path(coordinator["environment"]["SAGA_CONFIG"])
+    assert str(path.parent) == folder
+    server = read_config(PROJECT / source / path.name)
+    assert server.current is not None
+    context = server.contexts[server.current]
+    assert context.key_file == SERVICES["keys"]["command"][-1]
+    assert (urlsplit(context.url).hostname, urlsplit(context.url).port) == ("coordinator", 8080)
+
+
+def _before(name: str) -> set[str]:
+    direct = set(SERVICES[name].get("depends_on", {}))
+    return direct.union(*(_before(each) for each in direct))
 
 
 def _within(path: str, folder: str) -> bool:
