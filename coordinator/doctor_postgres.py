@@ -14,7 +14,7 @@ from coordinator.store import migrations
 from coordinator.store.database import check_durability, connect
 from coordinator.store.reads import DefinitionUse, SagaReads
 from coordinator.store.replicas import LIVE_S
-from coordinator.store.roles import needed_rights
+from coordinator.store.roles import FUNCTIONS, needed_rights
 
 CLOCK_WARN_S: Final = 2.0
 UNSENT_WARN_S, UNSENT_BAD_S = 10.0, 60.0
@@ -60,12 +60,23 @@ class PostgresChecks:
         return [Finding("migrations", State.BAD, said, "run `saga migrate`")]
 
     async def rights(self) -> list[Finding]:
-        """The role may do what a coordinator does."""
-        missing = [row["missing"] for row in await self._reads.fetch("missing_rights", *needed_rights())]
+        """The role may do what a coordinator does, and could not rewrite the audit."""
+        missing = [row["missing"] for row in await self._reads.fetch("missing_rights", *needed_rights(), FUNCTIONS)]
         if missing:
-            advice = f"let the tables' owner run: GRANT {missing[0].replace(' on ', ' ON ')} TO the role; and so on"
+            advice = (
+                "run `saga migrate` with the owner's URL in SAGA_DATABASE__MIGRATION_URL: it gives the role its rights;"
+                f" or let the owner run GRANT {missing[0].replace(' on ', ' ON ')} TO the role, and so on"
+            )
             return [Finding("rights", State.BAD, f"the role lacks {', '.join(missing)}", advice)]
-        return [Finding("rights", State.OK, "the role may do what a coordinator does")]
+        who = (await self._reads.fetch("own_standing"))[0]
+        if who["is_mighty"]:
+            said = f"role {who['role']} owns the tables or is a superuser: it could change the audit"
+            advice = (
+                "put the owner's URL in SAGA_DATABASE__MIGRATION_URL and another role in SAGA_DATABASE__URL, then run"
+                " `saga migrate`, which makes that role"
+            )
+            return [Finding("rights", State.WARN, said, advice)]
+        return [_ok("rights", f"role {who['role']} may do what a coordinator does, and no more")]
 
     async def log_days(self) -> list[Finding]:
         """The log has partitions for the days to come."""

@@ -16,6 +16,7 @@ from coordinator.remote.refusals import Refusal
 
 CLOCK_WARN_S: Final = 2.0
 LAG_WARN: Final = 1_000
+SILENT_WARN_S: Final = 60.0
 _ADVICE: Final = {
     "started": "it starts; if it stays so, what it waits for is named: look at that server, and at the log",
     "database": "look whether Postgres runs, and whether the coordinator's SAGA_DATABASE__URL reaches it",
@@ -143,10 +144,29 @@ def _troubled(found: list[Item]) -> Iterator[Finding]:
         elif each.get("held"):
             said = f"{name}: {each['held']} sagas wait until it takes new actions"
             yield Finding("participants", State.WARN, said, "it is slower than what is asked for, or its limit is low")
+        yield from _silent(each)
         lag = each.get("lag")
         if isinstance(lag, int) and lag >= LAG_WARN:
             advice = f"look whether {name} runs; start more of its processes if it keeps behind"
             yield Finding("lag", State.WARN, f"{name} is {lag} commands behind", advice)
+        elif each.get("lag_unknown"):
+            advice = "look whether Kafka answers the coordinator; nothing is lost meanwhile"
+            yield Finding("lag", State.WARN, f"{name}: its backlog is not known: {each['lag_unknown']}", advice)
+
+
+def _silent(participant: Item) -> Iterator[Finding]:
+    """A participant that is asked for something and has not answered of late."""
+    asked, last = participant.get("in_flight"), participant.get("last_reply_at")
+    if not asked or (last is None and not participant.get("lag")):
+        return
+    silent_s = None if last is None else (datetime.now(UTC) - datetime.fromisoformat(last)).total_seconds()
+    if silent_s is None or silent_s >= SILENT_WARN_S:
+        since = (
+            "has not answered since an engine started" if silent_s is None else f"last answered {silent_s:.0f} s ago"
+        )
+        said = f"{participant['name']}: {asked} commands are in flight, and it {since}"
+        advice = f"look whether {participant['name']} runs and reads its commands; what times out is tried again"
+        yield Finding("participants", State.WARN, said, advice)
 
 
 def _incidents(client: Client) -> Iterator[Finding]:

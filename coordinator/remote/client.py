@@ -118,10 +118,15 @@ class Client:
             if following is None:
                 return
 
-    def events(self, target: str, query: Query, last_id: str | None = None) -> Iterator[Event]:
-        """The events of a stream, from behind `last_id` on, until it ends or breaks; raises Refusal."""
+    def events(
+        self, target: str, query: Query, last_id: str | None = None, silence_s: float = SILENCE_S
+    ) -> Iterator[Event | None]:
+        """The events of a stream, from behind `last_id` on, until it ends or breaks; raises Refusal.
+
+        None is a sign of life; a stream without any for `silence_s` is broken.
+        """
         headers = {"accept": "text/event-stream", **({} if last_id is None else {"last-event-id": last_id})}
-        timeout = httpx2.Timeout(SILENCE_S, connect=CONNECT_S)
+        timeout = httpx2.Timeout(silence_s, connect=min(CONNECT_S, silence_s))
         try:
             with self._http.stream("GET", target, params=_pairs(query), headers=headers, timeout=timeout) as response:
                 if response.status_code == 204:
@@ -134,6 +139,8 @@ class Client:
                 yield from read_events(response.iter_bytes())
         except httpx2.TransportError as error:
             raise self._unreachable(error, begun=False) from error
+        except httpx2.DecodingError as error:
+            raise Refusal(f"{self.server.url}: {error}", ExitCode.FAILED) from error
 
     def _send(
         self,
@@ -166,6 +173,8 @@ class Client:
         message = f"no answer from {self.server.url} (named by {self.server.named}): {what}"
         if begun:
             message += "; it may have happened all the same: look before you ask again"
+        elif isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
+            message += "; is it running? `saga context list` shows the servers that you have named"
         return Refusal(message, ExitCode.UNAVAILABLE)
 
     def _refusal(self, response: httpx2.Response) -> Refusal:
@@ -206,14 +215,17 @@ def sentence(problem: Mapping[str, Any]) -> str:
     return detail
 
 
-def read_events(chunks: Iterator[bytes]) -> Iterator[Event]:
-    """Read events as the standard writes them; one that is cut off at the end is none."""
+def read_events(chunks: Iterator[bytes]) -> Iterator[Event | None]:
+    """Read events as the standard writes them, None for a comment; one that is cut off at the end is none."""
     last_id, kind, data = "", "", list[str]()
     for line in _lines(chunks):
         if not line:
             if data:
                 yield Event(last_id, kind or "message", "\n".join(data))
             kind, data = "", []
+            continue
+        if line.startswith(":"):
+            yield None
             continue
         name, _, value = line.partition(":")
         value = value.removeprefix(" ")

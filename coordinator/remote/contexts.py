@@ -141,7 +141,7 @@ def choose_server(asked: Asked, environment: Mapping[str, str], warn: Warn = lam
     config = read_config(path, warn)
     name = asked.context or config.current
     if name is None:
-        return Server(DEFAULT_URL, "nobody; this is the default", _from_environment(environment))
+        return Server(DEFAULT_URL, "default, as nothing names another", _from_environment(environment))
     if name not in config.contexts:
         known = ", ".join(sorted(config.contexts)) or "none"
         raise misused(f"{path} has no context {name!r}; there are: {known}")

@@ -23,7 +23,9 @@ from coordinator.remote.session import Session, chosen, command
 app = typer.Typer()
 
 _ABSENT: Final = (ExitCode.FORBIDDEN, ExitCode.NOT_FOUND)
-_INCIDENTS: Final = 10
+_INCIDENTS: Final = 200  # asked for; the newest _SHOWN are shown
+_SHOWN: Final = 10
+_IN_PROGRESS: Final = ("started", "pending", "compensating")
 
 
 @app.command("top")
@@ -77,11 +79,11 @@ def _part(session: Session, target: str, query: Query, name: str) -> Any:
 def _screen(session: Session, found: Mapping[str, Any]) -> RenderableType:
     output = session.output
     now = time.strftime("%H:%M:%S")
-    blocks: list[RenderableType] = [Text(f"{session.client.server.url}  {now}", "dim"), Text()]
+    blocks: list[RenderableType] = [Text(f"{session.client.server.url}  {now}", "dim"), _summary(found), Text()]
     for title, items, columns in (
         ("sagas", _by_definition(found["counts"]), _count_columns()),
         ("participants", found["participants"], participant_columns(session)),
-        ("open incidents", found["incidents"], _incident_columns(output)),
+        ("newest open incidents", _newest(found["incidents"]), _incident_columns(output)),
     ):
         blocks.append(Text(title, "bold underline"))
         if items is None:
@@ -92,6 +94,26 @@ def _screen(session: Session, found: Mapping[str, Any]) -> RenderableType:
             blocks.append(output.table(items, columns))
         blocks.append(Text())
     return Group(*blocks)
+
+
+def _summary(found: Mapping[str, Any]) -> Text:
+    """What goes on and what waits for a person, in one line."""
+    line = Text()
+    counts, incidents = found["counts"], found["incidents"]
+    if counts is not None:
+        sums = dict.fromkeys(STATUSES, 0)
+        for each in counts:
+            sums[each["status"]] = sums.get(each["status"], 0) + each["count"]
+        line.append(f"{sum(sums[status] for status in _IN_PROGRESS)} in progress, {sums['scheduled']} scheduled, ")
+        line.append(f"{sums['suspended']} stuck (suspended)", "bold red" if sums["suspended"] else "")
+    if incidents is not None:
+        more = " or more" if len(incidents) == _INCIDENTS else ""
+        line.append(f"{', ' if line else ''}{len(incidents)}{more} open incidents", "bold red" if incidents else "")
+    return line
+
+
+def _newest(incidents: list[Item] | None) -> list[Item] | None:
+    return None if incidents is None else incidents[:_SHOWN]
 
 
 def _by_definition(counts: list[Item] | None) -> list[Item] | None:

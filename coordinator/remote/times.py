@@ -34,6 +34,16 @@ class Times:
         return shown.strftime("%Y-%m-%d %H:%M:%S") + fraction + ("Z" if self._utc else "")
 
 
+def seconds_of(given: str | None, option: str) -> float | None:
+    """How long a span is that a person gives, such as 90s or 10m; raises Refusal."""
+    if given is None:
+        return None
+    match = _SPAN.fullmatch(given)
+    if match is None or int(match[1]) == 0:
+        raise misused(f"{option} {given}: write a span such as 90s, 10m or 2h")
+    return float(int(match[1]) * _SECONDS[match[2]])
+
+
 def moment_of(given: str | None, *, ahead: bool = False) -> str | None:
     """What a person gives as a moment, as RFC 3339: as it is, or a span ago (`ahead`: from now); raises Refusal."""
     if given is None:

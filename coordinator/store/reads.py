@@ -241,7 +241,7 @@ class SagaReads:
         return bytes((await self._fetch("get_installation"))[0]["secret"])
 
     async def log_days_ahead(self) -> int:
-        """For how many days from tomorrow on the log has partitions."""
+        """For how many days from tomorrow on the log has partitions without a gap."""
         return int((await self._fetch("log_days_ahead"))[0]["days"])
 
     async def held(self) -> dict[str, int]:

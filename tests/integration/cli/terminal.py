@@ -9,22 +9,30 @@ from typer.testing import CliRunner, Result
 
 from coordinator.command import app
 from coordinator.remote.outside import Outside
-from tests.integration.api.server import Api, order
+from tests.integration.api.guarded import Guarded
+from tests.integration.api.server import order
 
 SUSPEND = "UPDATE saga SET status = 'suspended', version = 2, wake_at = NULL, deadline = NULL WHERE id = $1"
 END = "UPDATE saga SET status = 'failed', version = 2, wake_at = NULL, deadline = NULL WHERE id = $1"
 
 
 class Terminal:
-    """Commands against one coordinator; nothing of this machine's own configuration takes part."""
+    """Commands of somebody against one coordinator; nothing of this machine's own configuration takes part."""
 
-    def __init__(self, api: Api) -> None:
-        self.api = api
+    def __init__(self, guarded: Guarded, who: str = "admin") -> None:
+        self.guarded = guarded
+        self.api = guarded.api
+        self._key = guarded.tokens.get(who, who)
+
+    def of(self, who: str) -> Terminal:
+        """The terminal of somebody else: of a role, or with a token."""
+        return Terminal(self.guarded, who)
 
     def run(self, *words: str, typed: str | None = None, env: dict[str, str] | None = None) -> Result:
         """Run a command; who types something is there to answer."""
         environment = {
             "SAGA_URL": self.api.url,
+            "SAGA_KEY": self._key,
             "SAGA_CONFIG": "/nowhere",
             "SAGA_DATABASE__URL": "",
             "SAGA_KAFKA__BOOTSTRAP_SERVERS": "",

@@ -8,7 +8,6 @@ import threading
 import pytest
 
 from coordinator.exits import ExitCode
-from tests.integration.cli.awaiting import needs
 from tests.integration.cli.terminal import Terminal
 
 
@@ -20,8 +19,9 @@ def test_a_script_retries_what_it_has_seen(terminal: Terminal) -> None:
     assert (done.exit_code, "pending at version 3" in done.stdout) == (0, True), done.output
     assert terminal.run(*words).exit_code == ExitCode.REFUSED
     assert terminal.json("show", saga_id)["version"] == 3
-    acts = terminal.api.fetch("SELECT action, reason FROM audit_log WHERE saga_id = $1", saga_id)
-    assert [tuple(row) for row in acts] == [("retry", "payment is back")]
+    acts = terminal.api.fetch("SELECT outcome, action, reason FROM audit_log WHERE saga_id = $1 ORDER BY id", saga_id)
+    assert [row["outcome"] for row in acts] == ["done", "refused"]
+    assert (acts[0]["action"], acts[0]["reason"]) == ("retry", "payment is back")
 
 
 def test_a_version_that_was_not_seen_is_refused(terminal: Terminal) -> None:
@@ -32,7 +32,6 @@ def test_a_version_that_was_not_seen_is_refused(terminal: Terminal) -> None:
     assert "at version 2" in done.stderr
 
 
-@needs("preview")
 def test_a_person_sees_confirms_and_acts(terminal: Terminal) -> None:
     """The preview names the command; the answer no changes nothing; the answer yes retries."""
     saga_id = terminal.suspended("cli-preview")
@@ -45,7 +44,6 @@ def test_a_person_sees_confirms_and_acts(terminal: Terminal) -> None:
     assert terminal.json("show", saga_id)["version"] == 3
 
 
-@needs("preview")
 @pytest.mark.parametrize(
     "words",
     [
@@ -66,7 +64,6 @@ def test_every_verb_works_on_a_halted_saga(terminal: Terminal, words: tuple[str,
     assert moved == (3 if done.exit_code == 0 else 2)
 
 
-@needs("bulk")
 def test_bulk_work_is_counted_confirmed_and_done(terminal: Terminal) -> None:
     """All suspended sagas of the definition go on; each has an outcome."""
     ids = {terminal.suspended(f"cli-bulk-{number}") for number in range(3)}
@@ -80,12 +77,11 @@ def test_bulk_work_is_counted_confirmed_and_done(terminal: Terminal) -> None:
     assert operation["id"] in terminal.run("bulk", "list").stdout
 
 
-@needs("streams", "preview")
 def test_a_saga_is_watched_to_its_end(terminal: Terminal) -> None:
     """It is given up while somebody watches: that is told, and the watch ends."""
     saga_id = terminal.suspended("cli-watch")
     body = {"reason": "r", "expected_version": 2}
-    abandoned = threading.Timer(1.0, lambda: terminal.api.post(f"/v1/sagas/{saga_id}/abandon", body))
+    abandoned = threading.Timer(1.0, lambda: terminal.guarded.post(f"/v1/sagas/{saga_id}/abandon", body))
     abandoned.start()
     try:
         done = terminal.run("watch", saga_id)
@@ -94,7 +90,6 @@ def test_a_saga_is_watched_to_its_end(terminal: Terminal) -> None:
     assert (done.exit_code, "AbandonRequested" in done.stdout) == (ExitCode.NO, True), done.output
 
 
-@needs("incidents")
 def test_an_incident_is_taken_noted_and_resolved(terminal: Terminal) -> None:
     """What was done to it is there when it is looked at."""
     saga_id = terminal.suspended("cli-incident")
@@ -110,9 +105,28 @@ def test_an_incident_is_taken_noted_and_resolved(terminal: Terminal) -> None:
     shown = terminal.run("incidents", "show", incident).stdout
     assert "ann" in shown
     assert "the carrier is away" in shown
+    done = terminal.run("incidents", "resolve", incident, "--reason", "called the carrier")
+    assert done.exit_code == 0, done.output
+    assert terminal.run("incidents", "resolve", incident, "--reason", "again").exit_code == ExitCode.REFUSED
 
 
-@needs("keys")
+def test_a_letter_is_looked_at_and_discarded(terminal: Terminal) -> None:
+    """What can be read of it is shown; a second time there is nothing to discard."""
+    rows = terminal.api.fetch(
+        "INSERT INTO dead_letter (kind, reason, detail, cluster_id, topic, partition, first_offset, next_offset,"
+        " value, value_length, headers, complete)"
+        " VALUES ('record', 'schema', 'no JSON', 'c', 'replies', 0, 1, 2, 'half a te', 9, '[]', true) RETURNING id"
+    )
+    letter = str(rows[0]["id"])
+    assert letter in terminal.run("dlq", "--kind", "record").stdout
+    assert "half a te" in terminal.run("dlq", "show", letter).stdout
+    assert terminal.run("dlq", "discard", letter, "--reason", "r", typed="n\n").exit_code == ExitCode.NO
+    assert terminal.json("dlq", "discard", letter, "--reason", "r", "--yes")["state"] == "discarded"
+    assert terminal.run("dlq", "discard", letter, "--reason", "r", "--yes").exit_code == ExitCode.REFUSED
+    assert terminal.run("dlq", "redrive", letter, "--reason", "r", "--yes").exit_code == ExitCode.REFUSED
+    assert terminal.run("dlq", "show", "999999").exit_code == ExitCode.NOT_FOUND
+
+
 def test_a_key_is_made_listed_and_revoked(terminal: Terminal) -> None:
     """The secret comes once, alone on standard output."""
     secret = terminal.run("keys", "create", "cli-tests", "--role", "viewer").stdout.strip()

@@ -147,6 +147,25 @@ def test_a_role_without_rights(terminal: Terminal, migrated: str) -> None:
         do(migrated, f"DROP OWNED BY {role}", f"DROP ROLE {role}")
 
 
+def test_an_owner_that_could_rewrite_the_audit(terminal: Terminal) -> None:
+    """It works with the owner's role, and is told to use another; the application's role is as it must be."""
+    says(examined(terminal), "rights", "ok", "and no more")
+    found = examined(terminal, SAGA_DATABASE__URL=terminal.api.database_url)
+    says(found, "rights", "warn", "could change the audit", "SAGA_DATABASE__MIGRATION_URL")
+
+
+def test_a_function_that_the_role_may_not_run(terminal: Terminal, fresh_database: str) -> None:
+    """The days of the log are made by the owner's functions."""
+    asyncio.run(migrate(fresh_database, terminal.api.environment["SAGA_DATABASE__URL"]))
+    name = fresh_database.rpartition("/")[2]
+    application = terminal.api.environment["SAGA_DATABASE__URL"].rpartition("/")[0] + f"/{name}"
+    function = "FUNCTION saga_ensure_log_days(integer)"
+    role = application.partition("//")[2].partition(":")[0]
+    do(fresh_database, f"REVOKE EXECUTE ON {function} FROM PUBLIC", f'REVOKE EXECUTE ON {function} FROM "{role}"')
+    found = examined(terminal, SAGA_DATABASE__URL=application)
+    says(found, "rights", "bad", "EXECUTE on function saga_ensure_log_days(integer)", "saga migrate")
+
+
 def test_a_log_without_days_to_come(terminal: Terminal, fresh_database: str) -> None:
     """It says who makes them."""
     asyncio.run(migrate(fresh_database))

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import secrets
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from coordinator.exits import ExitCode
 from tests.integration.api.server import order
-from tests.integration.cli.awaiting import needs
 from tests.integration.cli.terminal import END, Terminal
 
 NOBODY = "00000000-0000-7000-8000-000000000000"
@@ -85,12 +86,74 @@ def test_the_program_itself_works_from_a_configuration(terminal: Terminal, tmp_p
     saga_id = terminal.started("cli-process")
     program = [sys.executable, "-m", "coordinator"]
     environment = {"SAGA_CONFIG": str(tmp_path / "config.toml"), "PATH": "/usr/bin"}
-    for words in (["context", "set", "here", "--server", terminal.api.url], ["list", "-o", "jsonl"]):
+    key_file = tmp_path / "key"
+    key_file.write_text(terminal.guarded.tokens["admin"] + "\n")
+    key_file.chmod(0o600)
+    given = ["context", "set", "here", "--server", terminal.api.url, "--key-file", str(key_file)]
+    for words in (given, ["list", "-o", "jsonl"]):
         done = subprocess.run([*program, *words], env=environment, capture_output=True, text=True, check=True)
     assert saga_id in done.stdout
 
 
-@needs("labels")
+def test_what_happens_is_told_until_ctrl_c(terminal: Terminal) -> None:
+    """`saga tail` as a process of its own tells a start within seconds, and ends with 130."""
+    environment = {"SAGA_URL": terminal.api.url, "SAGA_KEY": terminal.guarded.tokens["viewer"], "PATH": "/usr/bin"}
+    program = [sys.executable, "-m", "coordinator", "tail", "-o", "jsonl", "--definition", "OrderFulfillment"]
+    tail = subprocess.Popen(program, env=environment, stdout=subprocess.PIPE, text=True)
+    assert tail.stdout is not None
+    heard = threading.Thread(target=lambda: told.append(json.loads(tail.stdout.readline())))  # type: ignore[union-attr]
+    told: list[dict[str, str]] = []
+    try:
+        heard.start()
+        for number in range(100):  # it is heard from when it has connected
+            terminal.started(f"cli-tail-{number}-{secrets.token_hex(3)}")
+            heard.join(0.5)
+            if told:
+                break
+        assert told[0]["event"] == "SagaStarted"
+        tail.send_signal(signal.SIGINT)
+        assert tail.wait(20) == ExitCode.INTERRUPTED
+    finally:
+        tail.kill()
+        tail.wait()
+        tail.stdout.close()
+
+
+def test_a_wait_for_the_end_has_an_end(terminal: Terminal) -> None:
+    """No engine runs here: after the time that was given the code is 6, and the saga goes on."""
+    given = order("cli-wait")
+    words = ("start", "OrderFulfillment", "-i", json.dumps(given["input"]), "--wait", "--timeout", "2s")
+    done = terminal.run(*words)
+    assert done.exit_code == ExitCode.UNAVAILABLE, done.output
+    assert "SagaStarted" in done.stdout
+    assert "goes on: saga watch" in done.stderr
+
+
+def test_json_is_what_the_api_said(terminal: Terminal) -> None:
+    """Byte for byte."""
+    saga_id = terminal.started("cli-exactly")
+    for words, target in (
+        (("show", saga_id), f"/v1/sagas/{saga_id}"),
+        (("definitions",), "/v1/definitions"),
+        (("incidents", "--limit", "2"), "/v1/incidents?state=open&limit=2"),
+        (("whoami",), "/v1/whoami"),
+        (("keys", "--limit", "1"), "/v1/keys?limit=1"),
+    ):
+        assert terminal.run(*words, "-o", "json").stdout == terminal.guarded.get(target).body.decode() + "\n", words
+
+
+def test_a_shell_is_offered_what_the_server_knows(terminal: Terminal) -> None:
+    """As a process of its own, with a key."""
+    saga_id = terminal.started("cli-offered")
+    base = {"SAGA_URL": terminal.api.url, "SAGA_KEY": terminal.guarded.tokens["viewer"], "PATH": "/usr/bin"}
+    for line, offered in (("saga start Ord", "OrderFulfillment"), (f"saga show {saga_id[:-1]}", saga_id)):
+        env = {**base, "_SAGA_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": "2"}
+        done = subprocess.run(
+            [sys.executable, "-m", "coordinator"], env=env, capture_output=True, text=True, check=True
+        )
+        assert offered in done.stdout.split()
+
+
 def test_labels_are_given_and_found(terminal: Terminal) -> None:
     """A saga that was started with a label is found by it."""
     tier = secrets.token_hex(4)
@@ -98,7 +161,6 @@ def test_labels_are_given_and_found(terminal: Terminal) -> None:
     assert [each["id"] for each in terminal.json("list", "--label", f"tier={tier}")["sagas"]] == [saga_id]
 
 
-@needs("counts", "incidents")
 def test_everything_is_on_one_screen(terminal: Terminal) -> None:
     """Counts, participants and incidents are all there."""
     terminal.suspended("cli-top")
@@ -110,7 +172,6 @@ def test_everything_is_on_one_screen(terminal: Terminal) -> None:
     assert terminal.run("top").exit_code == 0
 
 
-@needs("whoami", "audit")
 def test_one_sees_who_one_is_and_what_was_done(terminal: Terminal) -> None:
     """The audit of a saga names the act and its reason."""
     assert terminal.json("whoami")["role"] == "admin"
@@ -122,7 +183,6 @@ def test_one_sees_who_one_is_and_what_was_done(terminal: Terminal) -> None:
 
 
 @pytest.mark.parametrize("words", [("incidents",), ("dlq",), ("keys",), ("bulk",), ("audit",)])
-@needs("incidents", "dead letters", "keys", "bulk", "audit")
 def test_every_list_is_there(terminal: Terminal, words: tuple[str, ...]) -> None:
     """In the shape for people and in that for programs."""
     assert terminal.run(*words).exit_code == 0

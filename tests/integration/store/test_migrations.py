@@ -215,6 +215,20 @@ async def test_the_log_has_a_fortnight_ahead(plain: Connection) -> None:
     assert await plain.fetchval(statement("log_days_ahead")) == DAYS_AHEAD
 
 
+@pytest.mark.parametrize(("missing", "left"), [(3, 2), (1, 0), (0, 0)])
+async def test_days_behind_a_gap_do_not_count(fresh_database: str, missing: int, left: int) -> None:
+    """What is told of the days ahead ends at the first one that is not there: on it sagas would stand still."""
+    await migrate(fresh_database)
+    connection = await asyncpg.connect(fresh_database)
+    try:
+        assert await connection.fetchval(statement("log_days_ahead")) == DAYS_AHEAD
+        day = datetime.now(UTC).date() + timedelta(days=missing)
+        await connection.execute(f"DROP TABLE saga_log_{day:%Y%m%d}")
+        assert await connection.fetchval(statement("log_days_ahead")) == left
+    finally:
+        await connection.close()
+
+
 async def test_days_are_made_once_by_many(database: str, plain: Connection) -> None:
     """Several coordinators that look after the log at the same time make each missing day once."""
     others = [await asyncpg.connect(database) for _ in range(3)]

@@ -94,6 +94,33 @@ WRONG: list[tuple[str, str, Any, int, str, str, str]] = [
     ("held", "/v1/participants", {"participants": [{"name": "p", "held": 7}]}, 200, "participants", "warn", "slower"),
     ("lag", "/v1/participants", {"participants": [{"name": "p", "lag": 5000}]}, 200, "lag", "warn", "start more"),
     (
+        "silent",
+        "/v1/participants",
+        {"participants": [{"name": "p", "in_flight": 2, "last_reply_at": "2026-05-01T10:00:00.000Z"}]},
+        200,
+        "participants",
+        "warn",
+        "whether p runs",
+    ),
+    (
+        "never heard",
+        "/v1/participants",
+        {"participants": [{"name": "p", "in_flight": 2, "last_reply_at": None, "lag": 2}]},
+        200,
+        "participants",
+        "warn",
+        "whether p runs",
+    ),
+    (
+        "unknown lag",
+        "/v1/participants",
+        {"participants": [{"name": "p", "lag": None, "lag_unknown": "Kafka does not answer for now"}]},
+        200,
+        "lag",
+        "warn",
+        "whether Kafka answers",
+    ),
+    (
         "incidents",
         "/v1/incidents",
         {"incidents": [{"id": 1}], "next_cursor": None},
@@ -120,6 +147,16 @@ def test_what_is_wrong_is_found_and_says_what_to_do(
     assert found[check]["state"] == state
     assert advice in found[check]["advice"]
     assert code == (ExitCode.NO if state == "bad" else 0)
+
+
+def test_a_participant_that_is_asked_nothing_may_be_silent() -> None:
+    """Who has nothing to answer, or was asked a moment ago, is not ill."""
+    fake = healthy()
+    fake._said[("GET", "/v1/participants")] = []
+    idle = {"name": "p", "in_flight": 0, "last_reply_at": "2026-05-01T10:00:00.000Z", "lag": 0, "lag_unknown": None}
+    fake.says("GET", "/v1/participants", {"participants": [idle, {**idle, "in_flight": 1, "last_reply_at": None}]})
+    code, found = examined(fake)
+    assert (code, found["participants"]["state"]) == (0, "ok")
 
 
 def test_what_a_key_may_not_see_is_skipped() -> None:

@@ -158,3 +158,16 @@ def test_what_is_asked_wrongly_reaches_nobody(fake: Fake, words: tuple[str, ...]
     done = fake.run(*words)
     assert (done.exit_code, fake.asked) == (ExitCode.USAGE, []), done.output
     assert done.stderr
+
+
+def test_where_nobody_answers_one_is_told_what_to_look_at(fake: Fake) -> None:
+    """Which server was asked, who named it, and how to find another."""
+
+    def away(request: httpx2.Request) -> httpx2.Response:
+        raise httpx2.ConnectError("[Errno 111] Connection refused")
+
+    fake.says("GET", SHOW, away)
+    done = fake.run("show", SAGA_ID)
+    assert done.exit_code == ExitCode.UNAVAILABLE
+    for words in ("http://127.0.0.1:9", "named by SAGA_URL", "is it running?", "saga context list"):
+        assert words in done.stderr

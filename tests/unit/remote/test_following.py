@@ -86,6 +86,66 @@ def test_without_a_stream_the_saga_is_looked_at(fake: Fake) -> None:
     assert len(fake.sent("GET", EVENTS)) == 1
 
 
+def beats(count: int) -> Any:
+    """A stream that lives and says nothing."""
+
+    def said(request: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(200, text=": alive\n\n" * count, headers={"content-type": "text/event-stream"})
+
+    return said
+
+
+def test_an_event_that_the_stream_lost_holds_nobody_up(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the stream only shows that it lives the saga is looked at now and then: it has moved on, and ended."""
+    monkeypatch.setattr(following, "LOOK_S", 0.0)
+    Story(fake, "started", "pending", "completed")
+    fake.says("GET", EVENTS, beats(1_000))
+    done = fake.run("watch", SAGA_ID, "-o", "jsonl")
+    assert (done.exit_code, told(done.stdout)) == (0, [1, 2, 3])
+    assert len(fake.sent("GET", EVENTS)) == 1
+
+
+def test_a_stream_that_lives_is_not_looked_behind_at_every_beat(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Signs of life alone cost the server nothing but one look now and then."""
+    monkeypatch.setattr(following, "LOOK_S", 3600.0)
+    Story(fake, "started", "pending", "completed")
+    fake.says("GET", EVENTS, beats(1_000))
+    assert fake.run("watch", SAGA_ID).exit_code == 0
+    assert len(fake.sent("GET", ONE)) == 3
+
+
+@pytest.mark.parametrize("way", ["stream", "polling", "beats"])
+def test_nobody_waits_longer_than_they_said(fake: Fake, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit code 6, with how it stands and how to go on."""
+    ticks = iter(range(10_000))
+    monkeypatch.setattr("time.monotonic", lambda: float(next(ticks)))
+    Story(fake, "started", "pending")
+    said = {"stream": stream(("1", {})), "polling": problem(404, "no streams here"), "beats": beats(100)}[way]
+    fake.says("GET", EVENTS, said, 404 if way == "polling" else 200)
+    done = fake.run("watch", SAGA_ID, "--timeout", "1m")
+    assert done.exit_code == ExitCode.UNAVAILABLE
+    assert f"still pending after 60 s, and goes on: saga watch {SAGA_ID}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [("watch", SAGA_ID, "--timeout", "soon"), ("start", "T", "-i", "{}", "--timeout", "5s")]
+)
+def test_a_limit_that_makes_no_sense_is_refused(fake: Fake, words: tuple[str, ...]) -> None:
+    """A span, and for what is followed only; nothing is asked, nothing begun."""
+    assert fake.run(*words).exit_code == ExitCode.USAGE
+    assert fake.asked == []
+
+
+def test_without_a_stream_one_is_told_why(fake: Fake) -> None:
+    """`watch` looks instead; `tail` has nothing to look at, and names what has."""
+    Story(fake, "started", "completed")
+    fake.says("GET", EVENTS, problem(429, "too many streams"), 429)
+    assert "too many streams; without its stream it is looked at every second" in fake.run("watch", SAGA_ID).stderr
+    done = fake.run("tail")
+    assert done.exit_code == ExitCode.NOT_FOUND
+    assert "saga top" in done.stderr
+
+
 def test_a_saga_that_has_ended_is_told_at_once(fake: Fake) -> None:
     """Nobody waits for a stream that will say nothing."""
     Story(fake, "completed")
@@ -138,8 +198,9 @@ def test_a_stream_is_read_as_the_standard_writes_it() -> None:
     text = ": beat\r\n\r\nid: 1\r\ndata: a\r\ndata: b\r\n\r\nevent: x\ndata:\u00e9\u2028\u0085z\n\nid: 3\ndata: lost"
     raw = text.encode()
     for size in (1, 7, len(raw)):
-        found = list(read_events(chunks(*(raw[at : at + size] for at in range(0, len(raw), size)))))
-        assert [(each.id, each.kind, each.data) for each in found] == [
+        beat, *found = read_events(chunks(*(raw[at : at + size] for at in range(0, len(raw), size))))
+        assert beat is None
+        assert [(each.id, each.kind, each.data) for each in found if each is not None] == [
             ("1", "message", "a\nb"),
             ("1", "x", "\u00e9\u2028\u0085z"),
         ]

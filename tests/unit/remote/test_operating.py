@@ -147,6 +147,7 @@ def test_everything_is_on_one_screen(fake: Fake) -> None:
     assert "Trip" in text
     assert "late" in text
     assert "may not see it" in text
+    assert "0 in progress, 0 scheduled, 3 stuck (suspended), 1 open incidents" in text
     found = json.loads(fake.run("top", "-o", "json").stdout)
     assert (found["counts"], found["participants"], len(found["incidents"])) == (counts, None, 1)
 
