@@ -5,7 +5,7 @@ ARGS ?=
 UV_VERSION := 0.9.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-unit test-docker demo bench stack lock clean
+.PHONY: help setup check test test-unit test-docker demo stage bench stack lock clean
 
 help: ## list the targets
 	@echo 'make TARGET, where TARGET is one of'
@@ -37,6 +37,9 @@ test-docker: setup ## the image and docker-compose.yml for real; each test says 
 # STORY, KEEP, BROKER and DATABASE reach the programs below through the environment, as make does by itself.
 demo: setup ## stories through real servers (STORY=order, bank, travel, choreography, all or one by name; KEEP=1 to stay up)
 	$(PY) -m deploy.demo
+
+stage: setup ## everything that docs/tour.md needs, until Ctrl-C: a coordinator with keys, participants to break, alerts
+	$(PY) -m deploy.stage
 
 bench: setup ## measure sagas per second on a stack of its own
 	$(PY) -m benchmarks $(ARGS)

@@ -224,7 +224,7 @@ def _work(
     body = {**verb, "filter": wanted, **chosen(rate=rate)}
     if dry_run:
         answer = session.client.post(path(PATH), {**body, "reason": reason or "a dry run", "dry_run": True})
-        session.output.one(answer)
+        session.output.one(answer, lambda counted: _counted(session.output, body, counted))
         return
     body["reason"] = session.reason(reason)
     operation = _confirmed(session, body, yes=yes)

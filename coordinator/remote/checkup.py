@@ -123,7 +123,8 @@ def _definitions(client: Client) -> Iterator[Finding]:
             bad = each.get("known_by") == 0
             yield Finding("definitions", State.BAD if bad else State.WARN, known, advice)
     if not apart:
-        yield Finding("definitions", State.OK, f"{len(found)} versions, each known by every live replica")
+        count = "1 version" if len(found) == 1 else f"{len(found)} versions"
+        yield Finding("definitions", State.OK, f"{count}, known by every live replica")
 
 
 def _participants(client: Client) -> Iterator[Finding]:

@@ -266,5 +266,5 @@ def _machine_line(output: Output, value: Any) -> None:
 
 
 def _begun(saga: Item, status: int) -> Text:
-    word = "started" if status == 201 else "was started before"
+    word = "is new" if status == 201 else "was there before"
     return Text.assemble(f"{plain(saga.get('id'))} {word}: ", styled(saga.get("status")))

@@ -42,8 +42,8 @@ def list_incidents(
         Column("DEFINITION", member("definition"), wide=True),
         Column("OPENED", session.output.moment("opened_at")),
         Column("WHO", member("assignee")),
-        Column("RESOLVED", session.output.moment("resolved_at"), wide=True),
-        Column("BY", member("resolved_by"), wide=True),
+        Column("RESOLVED", session.output.moment("resolved_at"), wide=state == "open"),
+        Column("BY", member("resolved_by"), wide=state == "open"),
         Column("DETAIL", member("detail")),
     ]
     query = chosen(state=None if state == "all" else state, reason=reason, assignee=assignee, definition=definition)

@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
 import yaml
 
-from deploy.local.places import PROJECT
 from deploy.local.processes import Child, free_port, http_ok
-from deploy.local.prometheus import find_tool
+from deploy.local.prometheus import find_tool, hurried_rules
 from deploy.local.stack import LocalStack
 from tests.e2e.world import Coordinator, eventually
 
-RULES = PROJECT / "deploy" / "prometheus" / "alerts.yml"
 FIRES_S = 60.0
-# What takes minutes in earnest takes seconds here: (in the file, in this copy). Every `for` is a second.
-HURRY = {
-    "> 60)": "> 15)",
-    "_compensating_seconds) > 900": "_compensating_seconds) > 5",
-    "_open_seconds) > 1800": "_open_seconds) > 5",
-    "_seconds) > 30": "_seconds) > 5",
-    "_timers_held_seconds) > 120": "_timers_held_seconds) > 5",
-    "_consumer_lag) > 5000": "_consumer_lag) > 50",
-    "[10m]": "[30s]",
-}
 
 
 class Prometheus:
@@ -42,7 +29,7 @@ class Prometheus:
 
     def start(self) -> None:
         """Start the server with a copy of the rules."""
-        (self._folder / "alerts.yml").write_text(_hurried(RULES.read_text()))
+        (self._folder / "alerts.yml").write_text(hurried_rules())
         self._targets.write_text("[]")
         config = {
             "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
@@ -103,11 +90,3 @@ class Prometheus:
             return not set(names) & set(await self.firing())
 
         await eventually(is_so, what=f"{', '.join(names)} silent", within_s=within_s, explain=self.firing)
-
-
-def _hurried(rules: str) -> str:
-    for earnest, hurried in HURRY.items():
-        if earnest not in rules:
-            raise AssertionError(f"alerts.yml has no {earnest!r} any more")
-        rules = rules.replace(earnest, hurried)
-    return re.sub(r"(?m)^( +for:) .*$", r"\1 1s", rules)

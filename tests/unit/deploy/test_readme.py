@@ -8,11 +8,11 @@ import shlex
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from typer.main import get_command
 
-from coordinator.cli import app
+from coordinator.command import load
 from deploy.local.places import PROJECT
 from sagas.order_fulfillment import OrderInput
 
@@ -54,13 +54,22 @@ def test_every_target_exists() -> None:
 
 
 def test_the_command_is_where_the_readme_says() -> None:
-    """`saga` is called by its place in .venv, with verbs that it has; make-venv.sh puts it there."""
-    verbs = {verb for command in COMMANDS for verb in re.findall(r"(?<!\w)saga ([a-z]+)", command)}
-    group = get_command(app)
-    assert verbs == {"migrate", "topics", "serve", "check"}
-    assert verbs <= set(getattr(group, "commands", {}))
+    """`saga` is called by its place in .venv, with verbs and options that it has; make-venv.sh puts it there."""
+    called = [words for command in COMMANDS for words in re.findall(r"(?<!\w)saga ([^#&\n]+)", command)]
+    assert {"migrate", "topics", "serve", "check", "doctor", "retry", "audit"} <= {words.split()[0] for words in called}
+    for words in called:
+        _is_a_command(shlex.split(words))
     assert not any(re.search(r"(^|&& )saga ", command) for command in COMMANDS)
     assert '"$bin/saga"' in (PROJECT / "deploy" / "make-venv.sh").read_text()
+
+
+def _is_a_command(words: list[str]) -> None:
+    """Look for the command, in its group where it is of one, and for each option."""
+    command: Any = load(words[0], words[1:])
+    if hasattr(command, "commands"):
+        command = command.commands.get(words[1], command) if len(words) > 1 else command
+    known = {option for parameter in command.params for option in parameter.opts}
+    assert {word for word in words if word.startswith("--")} <= known, words
 
 
 def test_python_is_named_by_its_place() -> None:

@@ -53,9 +53,12 @@ def test_work_is_counted_confirmed_and_followed_to_its_end(fake: Fake) -> None:
 
 
 def test_a_dry_run_counts_and_does_nothing(fake: Fake) -> None:
-    """It needs neither a reason nor an answer."""
+    """It needs neither a reason nor an answer, and says the same as the question does."""
     fake.says("POST", ALL, counted())
-    assert "saga-1" in fake.run("bulk", "retry", "--status", "suspended", "--dry-run").stdout
+    done = fake.run("bulk", "retry", "--status", "suspended", "--dry-run")
+    assert "retry would be done to 12 sagas, such as:" in done.stderr
+    assert "saga-1" in done.stdout
+    assert "token-1" not in done.output
     assert [body["dry_run"] for body in fake.bodies("POST", ALL)] == [True]
 
 

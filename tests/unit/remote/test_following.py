@@ -218,7 +218,7 @@ def test_a_saga_is_started_with_input_from_anywhere(fake: Fake, tmp_path: Path, 
     fake.says("POST", "/v1/sagas", saga("started", 1), 201)
     done = fake.run("start", "Trip", "-i", given, typed=text if way == "stdin" else None)
     assert done.exit_code == 0, done.output
-    assert f"{SAGA_ID} started: started" in done.stdout
+    assert f"{SAGA_ID} is new: started" in done.stdout
     assert fake.bodies("POST", "/v1/sagas") == [START]
     assert fake.asked[0].headers["idempotency-key"]
 

@@ -41,6 +41,14 @@ def letter(**changes: Any) -> dict[str, Any]:
     return {"id": 7, "state": "open", "record": {"key": None, "value": value, "headers": []}, **changes}
 
 
+def test_incidents_that_are_over_show_since_when_and_by_whom(fake: Fake) -> None:
+    """Where not only the open ones are listed, one sees which are which."""
+    over = {"id": "i-1", "resolved_at": "2026-05-01T10:00:00.000Z", "resolved_by": "key:bea"}
+    fake.says("GET", "/v1/incidents", {"incidents": [over], "next_cursor": None})
+    assert "RESOLVED" not in fake.run("incidents", "list").stdout
+    assert "2026-05-01 10:00:00  key:bea" in fake.run("incidents", "list", "--state", "all").stdout
+
+
 def test_a_letter_is_sent_again_as_it_came(fake: Fake) -> None:
     """Nothing but the reason is sent."""
     fake.says("POST", f"{LETTER}/redrive", letter(state="redriven"), 202)
