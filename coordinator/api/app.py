@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -20,6 +21,7 @@ from coordinator.api.cursors import Cursors
 from coordinator.api.definitions import add_definition_routes
 from coordinator.api.documents import catalogue
 from coordinator.api.documents.common import TAGS
+from coordinator.api.documents.examples import EXAMPLES
 from coordinator.api.door import Door
 from coordinator.api.health import Check, ReadinessProbe
 from coordinator.api.incidents import add_incident_routes
@@ -34,6 +36,7 @@ from coordinator.api.participants import add_participant_routes
 from coordinator.api.problems import RequestRefused, respond, starting
 from coordinator.api.routes import Routes
 from coordinator.api.sagas import add_saga_routes
+from coordinator.api.starts import start_shapes
 from coordinator.api.streams import StreamLimits, add_stream_routes
 from coordinator.api.verbs import add_verb_routes
 from coordinator.choreography.choreographies import Choreographies
@@ -101,7 +104,7 @@ def create_app(parts: ApiParts) -> FastAPI:
     add_letter_routes(routes, parts.letters, parts.reads, known, parts.cursors, parts.limits)
     add_stream_routes(routes, parts.tail, parts.reads, parts.streams)
     add_audit_route(routes, AuditReads(parts.reads), parts.cursors)
-    routes.get("/v1/openapi.json", catalogue.OPENAPI, Permission.LOOK, _openapi(routes))
+    routes.get("/v1/openapi.json", catalogue.OPENAPI, Permission.LOOK, _openapi(routes, parts.registry))
     return app
 
 
@@ -142,11 +145,15 @@ def create_health_app(
     return app
 
 
-def _openapi(routes: Routes) -> Callable[[Request], Awaitable[Response]]:
+def _openapi(routes: Routes, registry: Registry) -> Callable[[Request], Awaitable[Response]]:
+    @cache
+    def written() -> bytes:
+        info = openapi.Info("Saga coordinator", _DESCRIPTION, TAGS, EXAMPLES)
+        return msgspec.json.encode(openapi.write(info, routes.declared, start_shapes([*registry.definitions])))
+
     async def described(request: Request) -> Response:
         Query(request)
-        written = openapi.write("Saga coordinator", _DESCRIPTION, TAGS, routes.declared)
-        return Response(msgspec.json.encode(written), media_type="application/json")
+        return Response(written(), media_type="application/json")
 
     return described
 

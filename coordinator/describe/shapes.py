@@ -64,6 +64,11 @@ class Shapes:
         return self._read[self._of_paths[_key(definition, step)]]
 
 
+def inputs(definitions: Iterable[SagaDefinition], template: str) -> tuple[dict[Model, Schema], dict[str, Schema]]:
+    """The schemas of the inputs by model, and the components that they refer to as the template says."""
+    return _schemas([definition.input for definition in definitions], "validation", template)
+
+
 def _key(definition: SagaDefinition, step: Step) -> tuple[str, int, str]:
     return definition.name, definition.version, step.name
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from coordinator.api.documents.common import MOMENT, PARAMETER_PROBLEMS
+from coordinator.api.documents.common import CURSOR, MOMENT, PARAMETER_PROBLEMS, UUID
 from coordinator.api.openapi import Answer, Document, in_query
 from coordinator.store.audit import AuditEntry
 
@@ -24,14 +24,14 @@ _TEXT: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": 200}
 _DESCRIBED = [
     in_query("actor", "Who did it, or asked for it.", _TEXT),
     in_query("action", "What, such as retry; of a refusal the method and path, such as POST /v1/keys.", _TEXT),
-    in_query("saga_id", "To this saga.", {"type": "string", "format": "uuid"}),
+    in_query("saga_id", "To this saga.", UUID),
     in_query("letter_id", "To this dead letter.", {"type": "integer", "minimum": 1, "maximum": 999_999_999}),
     in_query("subject", "To this, such as key:3f2a9c10.", {"type": "string", "minLength": 1, "maxLength": 300}),
     in_query("outcome", "Only what was done, or refused.", {"type": "string", "enum": list(OUTCOMES)}),
     in_query("since", "At this moment or later.", MOMENT),
     in_query("until", "Before this moment.", MOMENT),
     in_query("limit", "How many.", {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}),
-    in_query("cursor", "`next_cursor` of the page before.", {"type": "string"}),
+    CURSOR,
 ]
 PARAMETERS: Final = tuple(parameter["name"] for parameter in _DESCRIBED)
 

@@ -7,9 +7,17 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from pydantic import Field
 
-from coordinator.api.documents.common import BODY_PROBLEMS, IDEMPOTENCY_KEY, PARAMETER_PROBLEMS, Body
+from coordinator.api.documents.common import (
+    BODY_PROBLEMS,
+    CURSOR,
+    IDEMPOTENCY_KEY,
+    PARAMETER_PROBLEMS,
+    UUID,
+    Body,
+    links_to_saga,
+)
 from coordinator.api.documents.verbs import REASON_MAX, StepName
-from coordinator.api.openapi import Answer, Document, in_path, in_query
+from coordinator.api.openapi import Answer, Document, Link, in_path, in_query
 from coordinator.services.batch_operations import BatchOperation, DryRun
 from coordinator.store.batches import ItemRecord
 
@@ -56,9 +64,24 @@ class ItemPage(msgspec.Struct, frozen=True):
     next_cursor: str | None
 
 
-_ID = in_path("operation_id", {"type": "string", "format": "uuid"})
+_ID = in_path("operation_id", UUID)
 _LIMIT = in_query("limit", "How many.", {"type": "integer", "minimum": 1, "maximum": 200, "default": 50})
-_CURSOR = in_query("cursor", "`next_cursor` of the page before.", {"type": "string"})
+_PLACE = Link({"operation_id": "$response.body#/id"})
+_TO_ONE = {"getBatchOperation": _PLACE, "listBatchItems": _PLACE}
+_TO_CHANGE = {
+    f"{what}BatchOperation": Link(_PLACE.parameters, {"reason": f"to {what} it"})
+    for what in ("pause", "resume", "cancel")
+}
+_TO_CONFIRM = Link(
+    body={
+        "verb": "$request.body#/verb",
+        "filter": "$request.body#/filter",
+        "dry_run": False,
+        "confirmation": "$response.body#/confirmation",
+        "reason": "the dry run found the right ones",
+    }
+)
+_FIRST = Link({"operation_id": "$response.body#/batch_operations/0/id"})
 _MISSING = {404: "There is no such batch operation"}
 _NO_CURSOR = {400: "The cursor is not of this list"}
 _TAG = "batch-operations"
@@ -68,8 +91,12 @@ CREATE: Final = Document(
     _TAG,
     "Do a verb to all sagas that a filter finds",
     {
-        200: Answer("A dry run: nothing has changed; the confirmation holds for ten minutes and begins one", DryRun),
-        202: Answer("It has begun", BatchOperation),
+        200: Answer(
+            "A dry run: nothing has changed; the confirmation holds for ten minutes and begins one",
+            DryRun,
+            links={"createBatchOperation": _TO_CONFIRM},
+        ),
+        202: Answer("It has begun", BatchOperation, links={**_TO_ONE, **_TO_CHANGE}, headers=["Location"]),
     },
     {
         **BODY_PROBLEMS,
@@ -88,15 +115,15 @@ LIST: Final = Document(
     "listBatchOperations",
     _TAG,
     "Batch operations, newest first",
-    {200: Answer("A page", BatchPage)},
+    {200: Answer("A page", BatchPage, links={"getBatchOperation": _FIRST, "listBatchItems": _FIRST})},
     {**_NO_CURSOR, **PARAMETER_PROBLEMS},
-    parameters=[in_query("state", "Only these.", {"type": "string", "enum": list(STATES)}), _LIMIT, _CURSOR],
+    parameters=[in_query("state", "Only these.", {"type": "string", "enum": list(STATES)}), _LIMIT, CURSOR],
 )
 GET: Final = Document(
     "getBatchOperation",
     _TAG,
     "One batch operation, and how far it is",
-    {200: Answer("The batch operation", BatchOperation)},
+    {200: Answer("The batch operation", BatchOperation, links=_TO_CHANGE)},
     {**_MISSING, **PARAMETER_PROBLEMS},
     parameters=[_ID],
 )
@@ -104,13 +131,13 @@ ITEMS: Final = Document(
     "listBatchItems",
     _TAG,
     "What came of each saga",
-    {200: Answer("A page", ItemPage)},
+    {200: Answer("A page", ItemPage, links=links_to_saga("/items/0/saga_id"))},
     {**_NO_CURSOR, **_MISSING, **PARAMETER_PROBLEMS},
     parameters=[
         _ID,
         in_query("outcome", "Only these.", {"type": "string", "enum": list(OUTCOMES)}),
         _LIMIT,
-        _CURSOR,
+        CURSOR,
     ],
 )
 
@@ -120,7 +147,7 @@ def _change(name: str, summary: str, reason: str) -> Document:
         f"{name}BatchOperation",
         _TAG,
         summary,
-        {202: Answer("This is how it stands", BatchOperation)},
+        {202: Answer("This is how it stands", BatchOperation, links=_TO_ONE)},
         {**BODY_PROBLEMS, **_MISSING, 409: "Not possible in its state; `allowed` names what is"},
         ChangeBody,
         {"reason": reason},

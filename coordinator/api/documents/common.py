@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from coordinator.api.openapi import in_header, in_path
+from coordinator.api.openapi import Link, in_header, in_path, in_query
 
 
 class Body(BaseModel):
@@ -29,15 +29,31 @@ TAGS = {
     "audit": "What was done, by whom and why, and what was refused.",
 }
 
-SAGA_ID = in_path("saga_id", {"type": "string", "format": "uuid"})
+UUID: dict[str, Any] = {"type": "string", "pattern": "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"}
+"""A UUID as it is written here: in lower case."""
+SAGA_ID = in_path("saga_id", UUID)
 STEP = in_path("step", {"type": "string", "pattern": "^[a-z][a-z0-9_]{0,62}$"})
 IDEMPOTENCY_KEY = in_header(
     "Idempotency-Key",
     "The same request under the same key gets the same answer for a day; see docs/adr/0025.",
-    {"type": "string", "minLength": 1, "maxLength": 255},
+    {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
 )
-IF_MATCH = in_header("If-Match", "The ETag that was looked at, instead of expected_version.", {"type": "string"})
-MOMENT: dict[str, Any] = {"type": "string", "format": "date-time"}
+IF_MATCH = in_header(
+    "If-Match",
+    "The ETag that was looked at, instead of expected_version.",
+    {"type": "string", "pattern": '^"[1-9][0-9]{0,8}"$'},
+)
+MOMENT: dict[str, Any] = {"type": "string", "format": "date-time", "description": "In the years 2000 to 2099."}
+DEFINITION_NAME: dict[str, Any] = {"type": "string", "pattern": "^[A-Z][A-Za-z0-9]{0,62}$"}
+CURSOR = in_query("cursor", "`next_cursor` of the page before; nothing else is one.", {"type": "string"})
+
+
+def links_to_saga(pointer: str) -> dict[str, Link]:
+    """Links to what there is of the saga whose id stands here in the answer."""
+    place = {"saga_id": f"$response.body#{pointer}"}
+    names = ("getSaga", "getSagaLog", "getSagaCommands", "getSagaTimeline")
+    return {name: Link(place) for name in names}
+
 
 PARAMETER_PROBLEMS = {422: "A parameter is wrong; `errors` says which"}
 BODY_PROBLEMS = {

@@ -7,8 +7,16 @@ from typing import Annotated, Any
 import msgspec
 from pydantic import Field
 
-from coordinator.api.documents.common import BODY_PROBLEMS, IDEMPOTENCY_KEY, MOMENT, PARAMETER_PROBLEMS, Body
-from coordinator.api.openapi import Answer, Document, in_header, in_path, in_query
+from coordinator.api.documents.common import (
+    BODY_PROBLEMS,
+    CURSOR,
+    DEFINITION_NAME,
+    IDEMPOTENCY_KEY,
+    MOMENT,
+    PARAMETER_PROBLEMS,
+    Body,
+)
+from coordinator.api.openapi import Answer, Document, Link, in_header, in_path, in_query
 from coordinator.services.incidents import ASSIGNEE_MAX, NOTE_MAX, IncidentDetail
 from coordinator.store.incidents import IncidentSummary
 
@@ -46,8 +54,11 @@ class IncidentList(msgspec.Struct, frozen=True):
 
 
 INCIDENT_ID = in_path("incident_id", {"type": "integer", "minimum": 1, "maximum": 2**63 - 1})
-IF_MATCH: dict[str, Any] = in_header("If-Match", "The ETag that was looked at.", {"type": "string"})
+IF_MATCH: dict[str, Any] = in_header(
+    "If-Match", "The ETag that was looked at.", {"type": "string", "pattern": f'^"[0-9]{{1,9}}-({"|".join(STATES)})"$'}
+)
 
+_ACTS = ("assignIncident", "noteIncident", "resolveIncident")
 _MISSING = {404: "There is no such incident"}
 _ACT = {
     **BODY_PROBLEMS,
@@ -56,29 +67,44 @@ _ACT = {
     412: "Somebody has acted since it was looked at",
 }
 _ACTED = "This is how it stands"
+_TO_IT = {"getIncident": Link({"incident_id": "$response.body#/id"})}
 _PARAMETERS = [INCIDENT_ID, IDEMPOTENCY_KEY, IF_MATCH]
 
 LIST = Document(
     "listIncidents",
     "incidents",
     "Incidents, newest first",
-    {200: Answer("A page", IncidentList)},
+    {
+        200: Answer(
+            "A page", IncidentList, links={"getIncident": Link({"incident_id": "$response.body#/incidents/0/id"})}
+        )
+    },
     {400: "The cursor is not of this list", **PARAMETER_PROBLEMS},
     parameters=[
         in_query("state", "Whether it needs a person still.", {"type": "string", "enum": [*STATES]}),
-        in_query("reason", "What went wrong, a word.", {"type": "string", "maxLength": 100}),
+        in_query("reason", "What went wrong, a word.", {"type": "string", "minLength": 1, "maxLength": 100}),
         in_query("assignee", "Who looks after it.", {"type": "string", "minLength": 1, "maxLength": ASSIGNEE_MAX}),
-        in_query("definition", "A definition's name.", {"type": "string"}),
+        in_query("definition", "A definition's name.", DEFINITION_NAME),
         in_query("since", "Opened at this moment or later.", MOMENT),
         in_query("limit", "How many.", {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}),
-        in_query("cursor", "`next_cursor` of the page before.", {"type": "string"}),
+        CURSOR,
     ],
 )
 GET = Document(
     "getIncident",
     "incidents",
     "One incident with its saga, its notes, and what can be done",
-    {200: Answer("The incident; the ETag is for If-Match", IncidentDetail)},
+    {
+        200: Answer(
+            "The incident; the ETag is for If-Match",
+            IncidentDetail,
+            links={
+                **{name: Link({"incident_id": "$response.body#/id"}) for name in _ACTS},
+                "getSaga": Link({"saga_id": "$response.body#/saga_id"}),
+            },
+            headers=["ETag"],
+        )
+    },
     {**_MISSING, **PARAMETER_PROBLEMS},
     parameters=[INCIDENT_ID],
 )
@@ -86,7 +112,7 @@ ASSIGN = Document(
     "assignIncident",
     "incidents",
     "Say who looks after an open incident",
-    {200: Answer(_ACTED, IncidentSummary)},
+    {200: Answer(_ACTED, IncidentSummary, links=_TO_IT, headers=["ETag"])},
     _ACT,
     AssignBody,
     {"assignee": "ann"},
@@ -96,7 +122,7 @@ NOTE = Document(
     "noteIncident",
     "incidents",
     "Write down what was found out about an incident",
-    {200: Answer(_ACTED, IncidentSummary)},
+    {200: Answer(_ACTED, IncidentSummary, links=_TO_IT, headers=["ETag"])},
     _ACT,
     NoteBody,
     {"text": "the carrier's API answers 500 since 02:40; their ticket is 4711"},
@@ -106,7 +132,7 @@ RESOLVE = Document(
     "resolveIncident",
     "incidents",
     "Close an incident that no verb closes",
-    {200: Answer(_ACTED, IncidentSummary)},
+    {200: Answer(_ACTED, IncidentSummary, links=_TO_IT, headers=["ETag"])},
     _ACT,
     ResolveIncidentBody,
     {"reason": "the customer was called and has agreed"},

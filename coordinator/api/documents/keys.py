@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 import msgspec
 from pydantic import Field
 
-from coordinator.api.documents.common import BODY_PROBLEMS, PARAMETER_PROBLEMS, Body
-from coordinator.api.openapi import Answer, Document, in_path, in_query
+from coordinator.api.documents.common import BODY_PROBLEMS, CURSOR, IDEMPOTENCY_KEY, PARAMETER_PROBLEMS, Body
+from coordinator.api.openapi import Answer, Document, Link, in_path, in_query
 from coordinator.store.keys import KeyView
 
 DefinitionName = Annotated[str, Field(pattern=r"^[A-Z][A-Za-z0-9]{0,62}$")]
@@ -71,14 +71,20 @@ LIST_KEYS = Document(
     {400: "The cursor is not of this list", **PARAMETER_PROBLEMS},
     parameters=[
         in_query("limit", "How many.", {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}),
-        in_query("cursor", "`next_cursor` of the page before.", {"type": "string"}),
+        CURSOR,
     ],
 )
 CREATE_KEY = Document(
     "createKey",
     "keys",
     "Make an API key",
-    {201: Answer("The key, with its secret, this once", CreatedKey)},
+    {
+        201: Answer(
+            "The key, with its secret, this once",
+            CreatedKey,
+            links={"revokeKey": Link({"key_id": "$response.body#/id"}, {"reason": "it is not needed any more"})},
+        )
+    },
     {**BODY_PROBLEMS, 409: "Two valid keys have this name"},
     KeyBody,
     {"name": "checkout", "role": "service", "definitions": ["OrderFulfillment"], "reason": "the shop goes live"},
@@ -91,5 +97,5 @@ REVOKE_KEY = Document(
     {**BODY_PROBLEMS, 404: "There is no such key"},
     RevokeKeyBody,
     {"reason": "it was seen in a chat"},
-    [_KEY_ID],
+    [_KEY_ID, IDEMPOTENCY_KEY],
 )

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import msgspec
 from pydantic import Field
 
-from coordinator.api.documents.common import BODY_PROBLEMS, IDEMPOTENCY_KEY, PARAMETER_PROBLEMS, Body
-from coordinator.api.openapi import Answer, Document, in_header, in_path, in_query
+from coordinator.api.documents.common import BODY_PROBLEMS, CURSOR, IDEMPOTENCY_KEY, PARAMETER_PROBLEMS, UUID, Body
+from coordinator.api.openapi import Answer, Document, Link, in_header, in_path, in_query
 from coordinator.services.letter_views import DeadLetterDetail
 from coordinator.services.letters import KINDS, STATES
 from coordinator.store.letters import LetterSummary
@@ -49,8 +49,11 @@ class DeadLetterPage(msgspec.Struct, frozen=True):
 
 
 LETTER_ID = in_path("letter_id", {"type": "integer", "minimum": 1, "maximum": 2**63 - 1})
-IF_MATCH: dict[str, Any] = in_header("If-Match", "The ETag that was looked at.", {"type": "string"})
+IF_MATCH: dict[str, Any] = in_header(
+    "If-Match", "The ETag that was looked at.", {"type": "string", "pattern": f'^"[0-9]{{1,9}}-({"|".join(STATES)})"$'}
+)
 
+_TO_IT = {"getDeadLetter": Link({"letter_id": "$response.body#/id"})}
 _MISSING = {404: "There is no such dead letter"}
 _ACT = {
     **BODY_PROBLEMS,
@@ -63,22 +66,36 @@ LIST = Document(
     "listDeadLetters",
     "dead-letters",
     "Dead letters, newest first",
-    {200: Answer("A page", DeadLetterPage)},
+    {
+        200: Answer(
+            "A page", DeadLetterPage, links={"getDeadLetter": Link({"letter_id": "$response.body#/dead_letters/0/id"})}
+        )
+    },
     {400: "The cursor is not of this list", **PARAMETER_PROBLEMS},
     parameters=[
         in_query("state", "What became of it.", {"type": "string", "enum": [*STATES]}),
         in_query("kind", "A record that came, or a command that was given up.", {"type": "string", "enum": [*KINDS]}),
-        in_query("reason", "Why it was set aside, a word.", {"type": "string", "maxLength": 100}),
-        in_query("saga_id", "The saga that it is about.", {"type": "string", "format": "uuid"}),
+        in_query("reason", "Why it was set aside, a word.", {"type": "string", "minLength": 1, "maxLength": 100}),
+        in_query("saga_id", "The saga that it is about.", UUID),
         in_query("limit", "How many.", {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}),
-        in_query("cursor", "`next_cursor` of the page before.", {"type": "string"}),
+        CURSOR,
     ],
 )
 GET = Document(
     "getDeadLetter",
     "dead-letters",
     "One dead letter with its record",
-    {200: Answer("The letter; the ETag is for If-Match", DeadLetterDetail)},
+    {
+        200: Answer(
+            "The letter; the ETag is for If-Match",
+            DeadLetterDetail,
+            links={
+                "redriveDeadLetter": Link({"letter_id": "$response.body#/id"}),
+                "discardDeadLetter": Link({"letter_id": "$response.body#/id"}),
+            },
+            headers=["ETag"],
+        )
+    },
     {**_MISSING, **PARAMETER_PROBLEMS},
     parameters=[LETTER_ID],
 )
@@ -86,7 +103,7 @@ REDRIVE = Document(
     "redriveDeadLetter",
     "dead-letters",
     "Send an open record again, as it came or edited (an edit needs the permission `decide`)",
-    {202: Answer("It is sent, or will be; this is how it stands", LetterSummary)},
+    {202: Answer("It is sent, or will be; this is how it stands", LetterSummary, links=_TO_IT, headers=["ETag"])},
     _ACT,
     RedriveBody,
     {"reason": "the result lacked its id", "value": '{"saga_id": "...", "result": {"reservation_id": "r-1"}}'},
@@ -96,7 +113,7 @@ DISCARD = Document(
     "discardDeadLetter",
     "dead-letters",
     "Close an open record for good",
-    {200: Answer("It is closed; this is how it stands", LetterSummary)},
+    {200: Answer("It is closed; this is how it stands", LetterSummary, links=_TO_IT, headers=["ETag"])},
     _ACT,
     DiscardBody,
     {"reason": "a test message that went to the wrong topic"},

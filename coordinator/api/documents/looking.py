@@ -6,7 +6,8 @@ from typing import Any, Final
 
 import msgspec
 
-from coordinator.api.documents.common import MOMENT, PARAMETER_PROBLEMS, SAGA_ID
+from coordinator.api.documents.common import CURSOR, DEFINITION_NAME, MOMENT, PARAMETER_PROBLEMS, SAGA_ID, links_to_saga
+from coordinator.api.filters import LABEL_NAME
 from coordinator.api.openapi import Answer, Document, in_query
 from coordinator.saga.model import SagaStatus
 from coordinator.services.commands import CommandView
@@ -125,7 +126,7 @@ _INTERVAL = {
 }
 
 FILTER_PARAMETERS: Final = [
-    in_query("definition", "A definition's name.", {"type": "string", "pattern": "^[A-Z][A-Za-z0-9]{0,62}$"}),
+    in_query("definition", "A definition's name.", DEFINITION_NAME),
     in_query("version", "Of the definition; needs one.", {"type": "integer", "minimum": 1, "maximum": 32_767}),
     in_query("status", "May be repeated.", _STATUSES),
     in_query("step", "Sagas that wait, or suspended hang, at this step; needs statuses that are not terminal.", _WORD),
@@ -134,7 +135,7 @@ FILTER_PARAMETERS: Final = [
     in_query(
         "label",
         "As name:value; may be repeated, and then all must fit.",
-        {"type": "array", "maxItems": 3, "items": {"type": "string"}},
+        {"type": "array", "maxItems": 3, "items": {"type": "string", "pattern": f"^{LABEL_NAME}:[ -~]{{1,200}}$"}},
     ),
     in_query("incident", "Sagas with an open incident for this reason.", _WORD),
     in_query("since", "Begun at this moment or later.", MOMENT),
@@ -147,12 +148,19 @@ LIST = Document(
     "sagas",
     "Sagas, newest first. A page looks at a few thousand sagas at most, so with filters that fit few it can be short,"
     " even empty, and still have a next_cursor",
-    {200: Answer("A page", SagaPage, example={"sagas": [_LISTED], "next_cursor": "AgGYHC6KS3w9nhA_W4ptLEE"})},
+    {
+        200: Answer(
+            "A page",
+            SagaPage,
+            example={"sagas": [_LISTED], "next_cursor": "AgGYHC6KS3w9nhA_W4ptLEE"},
+            links=links_to_saga("/sagas/0/id"),
+        )
+    },
     {400: "The cursor is not of this list", **PARAMETER_PROBLEMS},
     parameters=[
         *FILTER_PARAMETERS,
         in_query("limit", "How many.", {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}),
-        in_query("cursor", "`next_cursor` of the page before.", {"type": "string"}),
+        CURSOR,
         in_query("fields", f"Only these members and the id, by commas; of {', '.join(LISTED)}.", {"type": "string"}),
     ],
 )
@@ -171,13 +179,13 @@ COUNTS = Document(
         )
     },
     PARAMETER_PROBLEMS,
-    parameters=[in_query("definition", "Only of this name.", {"type": "string"})],
+    parameters=[in_query("definition", "Only of this name.", DEFINITION_NAME)],
 )
 GET = Document(
     "getSaga",
     "sagas",
     "One saga with its steps",
-    {200: Answer("The saga", SomeOfSaga)},
+    {200: Answer("The saga; the ETag is for If-Match", SomeOfSaga, headers=["ETag"])},
     {**_MISSING, **PARAMETER_PROBLEMS},
     parameters=[
         SAGA_ID,

@@ -13,9 +13,10 @@ from coordinator.api.documents.common import (
     SAGA_ID,
     STEP,
     Body,
+    links_to_saga,
 )
 from coordinator.api.filters import LABEL_NAME, LABEL_VALUE_MAX
-from coordinator.api.openapi import Answer, Document
+from coordinator.api.openapi import Answer, Document, Link
 from coordinator.api.problems import Problem
 from coordinator.store.reads import SagaSummary
 
@@ -68,7 +69,13 @@ class FailStepBody(Body):
 class BulkBody(Body):
     """Sagas to start with one statement."""
 
-    sagas: Annotated[list[Any], Field(description="Each is what POST /v1/sagas takes, and is checked on its own.")]
+    sagas: Annotated[
+        list[Any],
+        Field(
+            description="Each is what POST /v1/sagas takes, and is checked on its own.",
+            json_schema_extra={"minItems": 1},
+        ),
+    ]
 
 
 class BulkItem(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -108,13 +115,21 @@ _ANSWER_PROBLEMS = {
     409: "The step does not wait for an answer from outside; nothing has changed",
 }
 
+_TAKEN = "The answer is taken; this is how the saga stands"
+_PLACE = {"saga_id": "$response.body#/id"}
+_ACT = {"reason": "to see what happens", "expected_version": "$response.body#/version"}
+_TO_IT = {
+    **links_to_saga("/id"),
+    **{f"{verb}Saga": Link(_PLACE, _ACT) for verb in ("suspend", "compensate", "abandon")},
+}
+
 START = Document(
     "startSaga",
     "sagas",
     "Start a saga",
     {
-        201: Answer("The saga has begun", SagaSummary),
-        200: Answer("The same request began this saga before", SagaSummary),
+        201: Answer("The saga has begun", SagaSummary, links=_TO_IT, headers=["Location", "ETag"]),
+        200: Answer("The same request began this saga before", SagaSummary, links=_TO_IT, headers=["Location", "ETag"]),
     },
     {
         **BODY_PROBLEMS,
@@ -138,7 +153,7 @@ COMPLETE_STEP = Document(
     "completeStep",
     "steps",
     "Complete an external step",
-    {202: Answer("The answer is taken; this is how the saga stands", SagaSummary)},
+    {202: Answer(_TAKEN, SagaSummary, links=links_to_saga("/id"), headers=["ETag"])},
     _ANSWER_PROBLEMS,
     CompleteStepBody,
     {"result": {"approved_by": "anna"}},
@@ -148,7 +163,7 @@ FAIL_STEP = Document(
     "failStep",
     "steps",
     "Refuse an external step",
-    {202: Answer("The answer is taken; this is how the saga stands", SagaSummary)},
+    {202: Answer(_TAKEN, SagaSummary, links=links_to_saga("/id"), headers=["ETag"])},
     _ANSWER_PROBLEMS,
     FailStepBody,
     {"code": "too_dear", "message": "beyond what the company pays"},

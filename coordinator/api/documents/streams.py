@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from coordinator.api.documents.common import PARAMETER_PROBLEMS, SAGA_ID
+from coordinator.api.documents.common import DEFINITION_NAME, PARAMETER_PROBLEMS, SAGA_ID
 from coordinator.api.openapi import EVENT_STREAM, Answer, Document, in_header, in_query
 from coordinator.saga.model import SagaStatus
 
@@ -58,7 +58,7 @@ EVENTS = Document(
     {200: Answer(_STREAMED, Transition, EVENT_STREAM, _EXAMPLE)},
     _PROBLEMS,
     parameters=[
-        in_query("definition", "Only of this definition.", {"type": "string"}),
+        in_query("definition", "Only of this definition.", DEFINITION_NAME),
         in_query("status", "Only transitions that led to this; may be repeated.", _STATUS),
         _LAST_EVENT_ID,
     ],

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from coordinator.api.documents.common import BODY_PROBLEMS, IDEMPOTENCY_KEY, IF_MATCH, SAGA_ID, Body
-from coordinator.api.openapi import Answer, Document, in_query
+from coordinator.api.documents.common import BODY_PROBLEMS, IDEMPOTENCY_KEY, IF_MATCH, SAGA_ID, Body, links_to_saga
+from coordinator.api.openapi import Answer, Document, Link, in_query
 from coordinator.services.verbs import Preview
 from coordinator.store.reads import SagaSummary
 
@@ -64,14 +64,24 @@ _PROBLEMS = {
 }
 
 
+_ON = {"suspend": ("resume", "compensate"), "resume": ("suspend",)}
+
+
+def _links(name: str) -> dict[str, Link]:
+    """Where a saga that was steered is, and what may come next."""
+    body = {"reason": "it is time to", "expected_version": "$response.body#/version"}
+    following = {f"{verb}Saga": Link({"saga_id": "$response.body#/id"}, body) for verb in _ON.get(name, ())}
+    return {**links_to_saga("/id"), **following}
+
+
 def _verb(name: str, summary: str, body: type[VerbBody] = VerbBody, **members: Any) -> Document:
     return Document(
         f"{name}Saga",
         "verbs",
         summary,
         {
-            200: Answer("A preview; its ETag is the version for which it holds", Preview),
-            202: Answer("It is done; this is how the saga stands", SagaSummary),
+            200: Answer("A preview; its ETag is the version for which it holds", Preview, headers=["ETag"]),
+            202: Answer("It is done; this is how the saga stands", SagaSummary, links=_links(name), headers=["ETag"]),
         },
         _PROBLEMS,
         body,
