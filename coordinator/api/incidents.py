@@ -16,6 +16,7 @@ from coordinator.api.bodies import Limits, ModelT, fit, read_object
 from coordinator.api.cursors import Cursors
 from coordinator.api.documents import incidents as documents
 from coordinator.api.documents.incidents import STATES, AssignBody, IncidentList, NoteBody, ResolveIncidentBody
+from coordinator.api.keeping import came_before
 from coordinator.api.masking import Known
 from coordinator.api.middleware import request_id_of
 from coordinator.api.parameters import Query
@@ -106,7 +107,9 @@ class _IncidentRoutes:
         """Write down what was found out."""
         incident_id, seen, body = await self._read(request, NoteBody)
         actor, request_id = principal_of(request).actor, request_id_of(request.scope)
-        incident = await self._incidents.note(incident_id, actor, body.text, seen=seen, request_id=request_id)
+        incident = await self._incidents.note(
+            incident_id, actor, body.text, seen=seen, request_id=request_id, again=came_before(request)
+        )
         return _json(incident, _etag(incident))
 
     async def resolve(self, request: Request) -> Response:

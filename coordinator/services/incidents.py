@@ -135,16 +135,27 @@ class IncidentService:
         return await self._done(incident_id, rows)
 
     async def note(
-        self, incident_id: int, actor: str, text: str, *, seen: Seen | None = None, request_id: str = ""
+        self,
+        incident_id: int,
+        actor: str,
+        text: str,
+        *,
+        seen: Seen | None = None,
+        request_id: str = "",
+        again: bool = False,
     ) -> IncidentSummary:
         """Write down what was found out, of an incident open or not; answers how it stands then.
 
+        `again` says that the same request may have done it before: then it is looked up first.
         Raises NotFound, IncidentStale, InvalidInput, Unavailable.
         """
         lines = text.strip().replace("\r\n", "\n")
         if not lines or len(lines) > NOTE_MAX or not lines.replace("\n", "").replace("\t", "").isprintable():
             raise InvalidInput(f"a note is 1 to {NOTE_MAX} printable characters, in lines", "/text")
-        _check_seen(await self.summary(incident_id), seen)
+        incident = await self.summary(incident_id)
+        if again and await self._reads.has_note(incident_id, actor, lines):
+            return incident
+        _check_seen(incident, seen)
         if await self._store.fetch("note_incident", incident_id, actor, lines, request_id):
             _say("note_incident", incident_id, actor, lines, request_id)
         return await self.summary(incident_id)

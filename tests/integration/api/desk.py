@@ -26,6 +26,7 @@ from coordinator.services.incidents import IncidentService
 from coordinator.services.letters import LetterService
 from coordinator.services.participants import ParticipantService
 from coordinator.settings import ApiSettings, FlowSettings
+from coordinator.store.answers import KeptAnswers
 from coordinator.store.batches import BatchStore
 from coordinator.store.letters import LetterReads
 from tests.integration.api.office import Office, SystemClock
@@ -156,6 +157,7 @@ async def open_desk(office: Office) -> AsyncIterator[Desk]:
             ),
         ),
         batches=BatchOperations(BatchStore(office.store, office.reads), office.reads, SystemChance(), 1_000),
+        answers=KeptAnswers(office.store),
         limits=ApiSettings(),
         cursors=Cursors(b"x" * 32),
     )

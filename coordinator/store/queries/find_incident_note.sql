@@ -1,0 +1,3 @@
+-- find_incident_note: what a person ($2) wrote down ($3) about an incident ($1), if they did. Served by
+-- incident_note_of_incident.
+SELECT id FROM incident_note WHERE incident_id = $1::bigint AND actor = $2::text AND text = $3::text LIMIT 1
