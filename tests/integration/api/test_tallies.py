@@ -79,7 +79,7 @@ async def test_a_recount_puts_right_what_nobody_counted(office: Office) -> None:
 
 
 async def test_a_process_of_the_release_before_may_move_a_suspended_saga(office: Office) -> None:
-    """While a release is rolled out it knows nothing of hangs_at: nothing refuses it, and no list shows what it left."""
+    """While a release is rolled out it knows nothing of hangs_at: nothing refuses it, and no list shows it."""
     saga = (await office.service.start(_request())).saga
     await office.service.act(saga.id, saga.version, SuspendRequested("ann", "to look"))
     hung = ListFilter(statuses=("suspended",), definition=saga.definition, step="reserve_inventory")
