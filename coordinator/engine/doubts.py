@@ -54,7 +54,12 @@ class Doubts:
             return
         there = set(await reader.logged([doubt.entry[:2] for doubt in asked]))
         for doubt in asked:
-            if doubt.entry in there:
-                doubt.count()
-            if doubt.entry in there or now - doubt.at >= FORGET_AFTER_S:
+            found = doubt.entry in there
+            if not found and now - doubt.at < FORGET_AFTER_S:
+                continue
+            try:
                 self._open.remove(doubt)
+            except ValueError:  # meanwhile somebody else has settled it, or newer ones have pushed it out
+                continue
+            if found:
+                doubt.count()

@@ -26,6 +26,9 @@ PAUSE_S = 2.0
 LETTERS_MAX = 200  # per pass; usually far below 13 MB, at worst 50 MB
 KEYS_MAX = 10_000  # forgotten per ten seconds: three times what the fastest clients bring
 LOG_DAYS_AHEAD = 14
+# Passes at which sagas are counted anew: after two minutes and an hour, then daily. While a release is rolled out,
+# processes of the one before may move sagas without counting them.
+RECOUNT_AT, RECOUNT_EVERY = (60, 1_860), 43_200
 
 
 class Upkeep:
@@ -68,7 +71,7 @@ class Upkeep:
             await self.make_log_days()
         if self._passes % 1800 == 60 and self._is_first():  # two minutes later, when partitions have found their owners
             await self._drop_log_days()
-        if self._passes == 60 and self._is_first():
+        if self._passes % RECOUNT_EVERY in RECOUNT_AT and self._is_first():
             await self._store.recount()
         if self._passes % 5 == 0:
             await self._show()

@@ -73,7 +73,7 @@ hanging AS (
     CROSS JOIN LATERAL (
         SELECT i.id
         FROM saga AS i
-        WHERE i.hangs_at IS NOT NULL
+        WHERE i.hangs_at IS NOT NULL AND i.status = 'suspended'
             AND (i.definition_id, i.hangs_at, i.id) < (p.definition_id, p.hangs_at, $1::uuid)
             AND (i.definition_id, i.hangs_at, i.id) >= (p.definition_id, p.hangs_at, $2::uuid)
             AND i.created_at >= to_timestamp($3::bigint::double precision / 1000)

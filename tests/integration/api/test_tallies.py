@@ -20,6 +20,7 @@ from coordinator.services.sagas import Started, StartRequest
 from coordinator.settings import ApiSettings
 from coordinator.store.batch import Batch
 from coordinator.store.postgres import Committed
+from coordinator.store.reads import ListFilter
 from tests.integration.api.office import Commit, Office, SystemClock
 from tests.integration.api.server import order
 from tests.unit.api.hall import hall
@@ -75,6 +76,19 @@ async def test_a_recount_puts_right_what_nobody_counted(office: Office) -> None:
     assert await _pairs(office, TALLY) != await _pairs(office, ROWS)
     await office.store.recount()
     assert await _pairs(office, TALLY) == await _pairs(office, ROWS)
+
+
+async def test_a_process_of_the_release_before_may_move_a_suspended_saga(office: Office) -> None:
+    """While a release is rolled out it knows nothing of hangs_at: nothing refuses it, and no list shows it."""
+    saga = (await office.service.start(_request())).saga
+    await office.service.act(saga.id, saga.version, SuspendRequested("ann", "to look"))
+    hung = ListFilter(statuses=("suspended",), definition=saga.definition, step="reserve_inventory")
+    assert saga.id in {found.id for found in (await office.reads.page(hung, None, 1_000)).sagas}
+    await office.ask(
+        "UPDATE saga SET version = version + 1, status = 'pending', deadline = now(), wake_at = now() WHERE id = $1",
+        saga.id,
+    )
+    assert saga.id not in {found.id for found in (await office.reads.page(hung, None, 1_000)).sagas}
 
 
 async def _push_around(office: Office, saga_id: str, number: int) -> None:

@@ -67,7 +67,6 @@ BROKEN = {
     "a_note_belongs_to_an_incident": "INSERT INTO incident_note (incident_id, actor, text)"
     " SELECT 7, 'ann', $1::uuid::text",
     "a_note_says_something": "INSERT INTO incident_note (incident_id, actor, text) SELECT 7, $1::uuid::text, ' '",
-    "only_a_suspended_saga_hangs": "UPDATE saga SET hangs_at = 'A' WHERE id = $1",
     "a_label_is_on_a_saga_once": "INSERT INTO saga_label SELECT 'a', 'b', $1 FROM generate_series(1, 2)",
     "a_saga_has_one_value_per_label": "INSERT INTO saga_label SELECT 'a', n::text, $1 FROM generate_series(1, 2) AS n",
     "a_label_has_a_name_and_a_value": "INSERT INTO saga_label VALUES ('a', '', $1)",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from typing import Any, cast
 
@@ -190,6 +191,14 @@ class Log:
         return self.entries
 
 
+class SlowLog(Log):
+    """A log that lets others run before it answers."""
+
+    async def logged(self, sagas: object) -> list[tuple[str, int, bytes]]:
+        await asyncio.sleep(0)
+        return await super().logged(sagas)
+
+
 async def test_what_was_committed_unheard_of_is_counted_once() -> None:
     """A statement whose answer was lost counts when the log has its entry, not before, and not again."""
     clock, log, counted = Clock(), Log(), []
@@ -205,5 +214,19 @@ async def test_what_was_committed_unheard_of_is_counted_once() -> None:
     for _ in range(3):
         clock.now += FORGET_AFTER_S / 2
         await doubts.settle(log)
+    assert counted == [b"ours"]
+    assert not doubts._open
+
+
+async def test_two_that_settle_at_once_count_once() -> None:
+    """The engine and the API of one process ask at the same time: what both find is counted by one of them."""
+    clock, log, counted = Clock(), SlowLog(), []
+    doubts = Doubts(cast("Any", clock))
+    batch = Batch()
+    batch.log(SAGA_ID, 2, 0, "StepCompleted", "a", "pending", b"ours")
+    doubts.add(batch, lambda: counted.append(b"ours"))
+    log.entries = [(SAGA_ID, 2, b"ours")]
+    clock.now += FORGET_AFTER_S / 2
+    await asyncio.gather(doubts.settle(log), doubts.settle(log))
     assert counted == [b"ours"]
     assert not doubts._open
