@@ -111,5 +111,5 @@ def test_the_first_key_is_made_beside_the_database(terminal: Terminal, tmp_path:
     printed = terminal.run("keys", "bootstrap", "beside", env=env).stdout.strip()
     assert terminal.of(printed).json("whoami")["role"] == "admin"
     refused = terminal.run("keys", "bootstrap", "beside", env=env)
-    assert refused.exit_code == ExitCode.FAILED, refused.output
+    assert refused.exit_code == ExitCode.REFUSED, refused.output
     assert refused.stderr.startswith("saga: ")
