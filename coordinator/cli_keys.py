@@ -12,7 +12,7 @@ from typing import Annotated, Literal, TypeAlias, TypeVar
 
 import typer
 
-from coordinator.errors import ConfigurationError, SagaError, Unavailable
+from coordinator.errors import ConfigurationError, Conflict, SagaError, Unavailable
 from coordinator.exits import ExitCode
 from coordinator.services import tokens
 from coordinator.services.keys import NAME, Keys
@@ -59,6 +59,8 @@ def bootstrap(
             asyncio.run(_with_keys(settings, lambda found: _keep(found, name, role, file)))
     except ConfigurationError as error:
         _end(error, ExitCode.USAGE)
+    except Conflict as error:
+        _end(error if file is None else Conflict(f"{file}: {error}"), ExitCode.REFUSED)
     except SagaError as error:
         _end(error, ExitCode.UNAVAILABLE if isinstance(error, Unavailable) else ExitCode.FAILED)
     except OSError as error:

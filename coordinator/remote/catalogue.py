@@ -106,6 +106,8 @@ def participant_columns(session: Session) -> list[Column]:
         Column("LIMIT", member("limit"), wide=True),
         Column("HELD", member("held")),
         Column("LAG", member("lag")),
+        Column("FAILING", lambda each: _share((each.get("recent") or {}).get("failure_rate"))),
+        Column("P99 MS", lambda each: (each.get("recent") or {}).get("p99_ms"), wide=True),
         Column("LAST REPLY", session.output.moment("last_reply_at")),
         Column("SINCE", session.output.moment("since"), wide=True),
         Column("WHY", member("why"), wide=True),
@@ -119,6 +121,10 @@ def _whole(session: Session, target: str, name: str, columns: list[Column]) -> N
         session.output.items(items_of(answer, name), columns)
     else:
         session.output.one(answer)
+
+
+def _share(rate: float | None) -> str:
+    return "-" if rate is None else f"{rate:.1%}"
 
 
 def _number(value: Any) -> str:

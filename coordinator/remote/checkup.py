@@ -66,6 +66,9 @@ def _looked(check: str, look: Callable[[Client], Iterator[Finding]], client: Cli
             yield Finding(check, State.SKIPPED, str(refusal))
         else:
             yield Finding(check, State.BAD, str(refusal), "ask again; if it stays so, look at the server's log")
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        said = f"the answer is not what was expected: {error!r}"
+        yield Finding(check, State.BAD, said, "use the `saga` of the server's version")
 
 
 def _readiness(client: Client) -> Iterator[Finding]:

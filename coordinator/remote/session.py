@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from functools import cached_property
+from itertools import islice
 from types import TracebackType
 from typing import Annotated, Any, Concatenate, Final, ParamSpec, Self
 
@@ -27,6 +28,7 @@ from coordinator.remote.refusals import Refusal, misused
 P = ParamSpec("P")
 
 LIMIT_DEFAULT: Final = 50
+PAGES_MAX: Final = 20  # that are looked at for one list, unless all are wanted
 Limit = Annotated[int, typer.Option("--limit", min=1, max=100_000, help="how many")]
 Everything = Annotated[bool, typer.Option("--all", help="all pages")]
 Cursor = Annotated[str | None, typer.Option("--cursor", help="go on where a page ended: its next_cursor")]
@@ -105,8 +107,10 @@ class Session(AbstractContextManager["Session"]):
                 self.output.items([item], columns)
             return
         if not everything and limit <= PAGE_MAX:
-            answer = self.client.get(target, {**query, "limit": limit, "cursor": cursor})
-            self._page(answer, name, columns)
+            if self.output.for_people:
+                self._found(target, name, columns, {**query, "limit": limit}, limit, cursor)
+            else:
+                self.output.one(self.client.get(target, {**query, "limit": limit, "cursor": cursor}))
             return
         items = list(self._walk(target, name, query, None if everything else limit, cursor))
         if self.output.for_people:
@@ -114,13 +118,22 @@ class Session(AbstractContextManager["Session"]):
         else:
             self.output.value({name: items, "next_cursor": None})
 
-    def _page(self, answer: Answer, name: str, columns: list[Column]) -> None:
-        if not self.output.for_people:
-            self.output.one(answer)
-            return
-        self.output.items(items_of(answer, name), columns)
-        if answer.value.get("next_cursor"):
+    def _found(
+        self, target: str, name: str, columns: list[Column], query: Query, limit: int, cursor: str | None
+    ) -> None:
+        """Show so many items, of some pages where they hold few: a filter that fits few can have empty ones."""
+        items: list[Item] = []
+        following: str | None = None
+        for answer in islice(self.client.pages(target, query, cursor), PAGES_MAX):
+            following = answer.value.get("next_cursor") if isinstance(answer.value, dict) else None
+            items += items_of(answer, name)
+            if len(items) >= limit:
+                break
+        self.output.items(items[:limit], columns)
+        if len(items) >= limit and following:
             self.output.say("there are more: --all, or a larger --limit")
+        elif following:
+            self.output.say(f"so far back nothing else fits; further back look with --all, or --cursor {following}")
 
     def _walk(self, target: str, name: str, query: Query, count: int | None, cursor: str | None) -> Iterator[Item]:
         left = count
@@ -156,6 +169,9 @@ def command(function: Callable[Concatenate[Session, P], None]) -> Callable[..., 
             raise typer.Exit(refusal.code) from refusal
         except KeyboardInterrupt:
             raise typer.Exit(ExitCode.INTERRUPTED) from None
+        except (LookupError, TypeError, ValueError, AttributeError) as error:  # the code 1 would be an answer
+            output.say(f"saga: the answer is not what was expected: {error!r}; is the server of this version?")
+            raise typer.Exit(ExitCode.FAILED) from error
 
     own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
     context = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)

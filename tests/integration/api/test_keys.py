@@ -245,11 +245,11 @@ def test_no_secret_is_ever_written(guarded: Guarded) -> None:
 
 
 def test_the_offline_way_prints_the_token_and_nothing_else(guarded: Guarded) -> None:
-    """`saga keys bootstrap` prints a token that works; a third of a name is refused with exit code 3."""
+    """`saga keys bootstrap` prints a token that works; a third of a name is refused with exit code 4."""
     name = _name()
     environment = guarded.api.environment
     done = [saga(environment, "keys", "bootstrap", name, "--role", "operator") for _ in range(3)]
-    assert [each.returncode for each in done] == [0, 0, 3]
+    assert [each.returncode for each in done] == [0, 0, 4]
     for each in done[:2]:
         assert re.fullmatch(r"saga_[0-9a-f]{8}_[A-Za-z0-9_-]{48}\n", each.stdout)
         assert each.stderr == ""

@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from coordinator.cli import app
+from coordinator.exits import ExitCode
 from coordinator.store.migrations import migrate
 from deploy.local.processes import free_port
 from deploy.local.stack import LocalStack
@@ -96,7 +97,7 @@ def test_a_file_keeps_the_token_of_a_valid_key(empty: str, tmp_path: Path) -> No
 def test_a_crash_between_file_and_database_is_made_good(empty: str, tmp_path: Path) -> None:
     """A token that was written but whose key was not made yet becomes a key with the next call."""
     name, file = _name(), tmp_path / "admin"
-    assert _bootstrap(_nowhere(), name, "--file", str(file)).exit_code == 3
+    assert _bootstrap(_nowhere(), name, "--file", str(file)).exit_code == ExitCode.UNAVAILABLE
     token = file.read_text()
     assert _bootstrap(empty, name, "--file", str(file)).exit_code == 0
     assert file.read_text() == token
@@ -105,12 +106,12 @@ def test_a_crash_between_file_and_database_is_made_good(empty: str, tmp_path: Pa
 
 @pytest.mark.parametrize("text", ["hunter2", "saga_00000000_" + "A" * 48, "\x00\xff" * 5_000])
 def test_a_file_with_something_else_is_left_alone(empty: str, tmp_path: Path, text: str) -> None:
-    """A file that holds no token of ours is not overwritten: exit code 3 and a sentence."""
+    """A file that holds no token of ours is not overwritten: exit code 4 and a sentence that names it."""
     file = tmp_path / "admin"
     file.write_text(text)
     done = _bootstrap(empty, _name(), "--file", str(file))
-    assert (done.exit_code, file.read_text()) == (3, text), done.stderr
-    assert "no token of ours" in done.stderr
+    assert (done.exit_code, file.read_text()) == (ExitCode.REFUSED, text), done.stderr
+    assert f"{file}: this is no token of ours" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -120,7 +121,7 @@ def test_a_file_with_something_else_is_left_alone(empty: str, tmp_path: Path, te
         (("admin", "--role", "root"), {}, 2, "root"),
         (("admin", "--file", "/nowhere/at/all"), {}, 2, "/nowhere/at/all"),
         (("admin",), {"url": "mysql://127.0.0.1/x"}, 2, "database.url"),
-        (("admin",), {}, 3, "Postgres does not answer"),
+        (("admin",), {}, ExitCode.UNAVAILABLE, "Postgres does not answer"),
         (("admin",), {"SAGA_API__PROT": "1"}, 2, "SAGA_API__PROT"),
     ],
 )
@@ -138,7 +139,7 @@ def test_a_database_without_tables_is_named(stack: LocalStack) -> None:
     database = f"bare_{secrets.token_hex(4)}"
     done = _bootstrap(stack.create_database(database), "admin")
     stack.postgres.drop_database(database)
-    assert done.exit_code == 3
+    assert done.exit_code == ExitCode.UNAVAILABLE
     assert "run `saga migrate`" in done.stderr
 
 

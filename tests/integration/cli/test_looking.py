@@ -162,14 +162,18 @@ def test_labels_are_given_and_found(terminal: Terminal) -> None:
 
 
 def test_everything_is_on_one_screen(terminal: Terminal) -> None:
-    """Counts, participants and incidents are all there."""
-    terminal.suspended("cli-top")
+    """Counts, participants and incidents are all there; a viewer sees them as well."""
+    saga_id = terminal.started("cli-top")
+    assert terminal.run("suspend", saga_id, "--reason", "r", "--yes").exit_code == 0
     found = terminal.json("top")
-    assert {"definition": "OrderFulfillment", "status": "suspended"}.items() <= max(
-        found["counts"], key=lambda each: each["status"] == "suspended"
-    ).items()
+    counted = {(each["definition"], each["status"]): each["count"] for each in found["counts"]}
+    assert counted["OrderFulfillment", "suspended"] >= 1
     assert "payment" in {each["name"] for each in found["participants"]}
-    assert terminal.run("top").exit_code == 0
+    screen = terminal.of("viewer").run("top")
+    assert screen.exit_code == 0, screen.output
+    assert "stuck (suspended)" in screen.stdout
+    assert "open incidents" in screen.stdout
+    assert "not shown" not in screen.stdout
 
 
 def test_one_sees_who_one_is_and_what_was_done(terminal: Terminal) -> None:

@@ -130,6 +130,7 @@ WRONG: list[tuple[str, str, Any, int, str, str, str]] = [
         "saga inc",
     ),
     ("letters", "/v1/dead-letters", {"dead_letters": [{"id": 1}]}, 200, "dead letters", "warn", "saga dlq"),
+    ("strange", "/v1/incidents", {}, 200, "incidents", "bad", "the server's version"),
     ("broken", "/v1/incidents", problem(500, "oh"), 500, "incidents", "bad", "the server's log"),
 ]
 

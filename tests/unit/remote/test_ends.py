@@ -72,6 +72,16 @@ def test_something_that_is_no_coordinator_is_noticed(fake: Fake) -> None:
         assert "is it a coordinator" in done.stderr
 
 
+@pytest.mark.parametrize("words", [("retry", SAGA_ID, "--reason", "r", "--yes"), ("watch", SAGA_ID)])
+def test_an_answer_of_another_version_is_no_traceback(fake: Fake, words: tuple[str, ...]) -> None:
+    """What lacks a member ends with 8 and a sentence: 1 would be an answer."""
+    fake.says("POST", f"{SHOW}/retry", {})
+    fake.says("GET", SHOW, {"id": SAGA_ID})
+    done = fake.run(*words)
+    assert done.exit_code == ExitCode.FAILED, done.output
+    assert "is the server of this version?" in done.stderr
+
+
 def test_a_redirect_is_not_followed(fake: Fake) -> None:
     """A key goes to the server that was named, and to no other."""
     moved = {"location": "http://elsewhere.example/v1/sagas"}

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from coordinator.remote.session import PAGES_MAX
 from tests.unit.remote.fake import SAGA_ID, Fake, problem, saga
 
 
@@ -101,9 +102,31 @@ def test_all_pages_are_walked_with_all(fake: Fake, shape: str) -> None:
 def test_a_table_says_that_there_is_more(fake: Fake) -> None:
     """Beside the table, so that a pipe is not disturbed."""
     fake.says("GET", "/v1/sagas", page(saga(), following="c1"))
-    done = fake.run("list")
+    done = fake.run("list", "--limit", "1")
     assert "there are more" in done.stderr
     assert "there are more" not in done.stdout
+    assert len(fake.asked) == 1
+
+
+def test_a_page_that_holds_nothing_does_not_end_the_table(fake: Fake) -> None:
+    """A filter that fits few can have empty pages before what it finds; programs get each page as it is."""
+    fake.says("GET", "/v1/sagas", page(following="c1"))
+    fake.says("GET", "/v1/sagas", page(saga()))
+    assert SAGA_ID in fake.run("list", "--label", "tier=gold").stdout
+    assert fake.asked[1].url.params["cursor"] == "c1"
+    other = Fake()
+    other.says("GET", "/v1/sagas", page(following="c1"))
+    assert json.loads(other.run("list", "-o", "json").stdout) == page(following="c1")
+    assert len(other.asked) == 1
+
+
+def test_a_table_is_not_looked_for_without_end(fake: Fake) -> None:
+    """After some pages the person is told how to look further back."""
+    fake.says("GET", "/v1/sagas", page(following="c1"))
+    done = fake.run("list")
+    assert done.exit_code == 0
+    assert len(fake.asked) == PAGES_MAX
+    assert "--cursor c1" in done.stderr
 
 
 def test_a_limit_beyond_a_page_takes_several(fake: Fake) -> None:
