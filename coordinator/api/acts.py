@@ -54,7 +54,8 @@ async def read_act(request: Request, limits: Limits, model: type[BodyT]) -> Act[
     expected = body.expected_version if body.expected_version is not None else condition
     if condition is not None and condition != expected:
         raise invalid(Fault("say once which version you looked at: here, or in If-Match", "/expected_version"))
-    return Act(body, "" if preview else read_reason(body.reason), expected, preview)
+    reason = "" if preview and body.reason is None else read_reason(body.reason)
+    return Act(body, reason, expected, preview)
 
 
 def read_reason(reason: str | None) -> str:

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from coordinator.api import openapi
 from coordinator.api.access import Authenticator, Mode, Permission, Refusals
@@ -200,9 +201,6 @@ def _allowed(request: Request) -> list[str]:
     """The methods of a path over all its routes; the framework looks at the first only."""
     path: str = request.scope["path"]
     app: Any = request.scope["app"]
-    methods: set[str] = set()
-    for route in app.routes:
-        pattern = getattr(route, "path_regex", None)
-        if pattern is not None and pattern.match(path):
-            methods |= getattr(route, "methods", None) or set()
-    return sorted(methods)
+    fitting = [route for route in app.routes if isinstance(route, Route) and route.path_regex.match(path)]
+    whole = [route for route in fitting if route.path == path]
+    return sorted({method for route in whole or fitting for method in route.methods or ()})

@@ -91,6 +91,8 @@ class _BatchRoutes:
         principal = demand(request, NEEDS[body.verb])
         asked = _asked(body, principal)
         rate = self._rate(body.rate)
+        if body.reason is not None or not body.dry_run:
+            read_reason(body.reason)
         if body.dry_run:
             if body.confirmation is not None:
                 raise invalid(

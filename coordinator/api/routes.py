@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 from fastapi import FastAPI
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -33,6 +34,7 @@ class Routes:
         self._app = app
         self._door = door
         self._keep = keep
+        self._whole: set[str] = set()
         self.declared: list[Declared] = []
 
     def get(self, path: str, document: Document, needs: Permission, endpoint: Endpoint) -> None:
@@ -54,7 +56,13 @@ class Routes:
         await self._door.identify(request, needs)
 
     def _add(self, method: str, path: str, document: Document, needs: Permission, endpoint: Endpoint) -> None:
+        is_whole = "{" not in path
+        if is_whole:
+            self._whole.add(path)
+
         async def guarded(request: Request) -> Response:
+            if not is_whole and request.scope["path"] in self._whole:
+                raise HTTPException(405)  # `bulk` is a place of its own, and not the id of a saga
             return await self._door.enter(request, path, needs, endpoint)
 
         self._app.add_api_route(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
-from coordinator.api.documents.common import CURSOR, MOMENT, PARAMETER_PROBLEMS, UUID
+from coordinator.api.documents.common import CURSOR, MOMENT, PARAMETER_PROBLEMS, UUID, printable
 from coordinator.api.openapi import Answer, Document, in_query
 from coordinator.store.audit import AuditEntry
 
@@ -20,13 +20,13 @@ class AuditPage(msgspec.Struct, frozen=True):
     next_cursor: str | None
 
 
-_TEXT: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": 200}
+_TEXT = printable(200)
 _DESCRIBED = [
     in_query("actor", "Who did it, or asked for it.", _TEXT),
     in_query("action", "What, such as retry; of a refusal the method and path, such as POST /v1/keys.", _TEXT),
     in_query("saga_id", "To this saga.", UUID),
     in_query("letter_id", "To this dead letter.", {"type": "integer", "minimum": 1, "maximum": 999_999_999}),
-    in_query("subject", "To this, such as key:3f2a9c10.", {"type": "string", "minLength": 1, "maxLength": 300}),
+    in_query("subject", "To this, such as key:3f2a9c10.", printable(300)),
     in_query("outcome", "Only what was done, or refused.", {"type": "string", "enum": list(OUTCOMES)}),
     in_query("since", "At this moment or later.", MOMENT),
     in_query("until", "Before this moment.", MOMENT),

@@ -14,9 +14,10 @@ from coordinator.api.documents.common import (
     PARAMETER_PROBLEMS,
     UUID,
     Body,
+    Said,
     links_to_saga,
 )
-from coordinator.api.documents.verbs import REASON_MAX, StepName
+from coordinator.api.documents.verbs import StepName
 from coordinator.api.openapi import Answer, Document, Link, in_path, in_query
 from coordinator.services.batch_operations import BatchOperation, DryRun
 from coordinator.store.batches import ItemRecord
@@ -37,7 +38,7 @@ class BatchBody(Body):
     confirmation: Annotated[
         str | None, Field(max_length=200, description="Of a dry run of the same; needed to begin.")
     ] = None
-    reason: Annotated[str | None, Field(min_length=1, max_length=REASON_MAX, description="Needed to begin.")] = None
+    reason: Annotated[Said | None, Field(description="Needed to begin.")] = None
     rate: Annotated[int | None, Field(ge=1, le=10_000, description="Sagas per second.")] = None
     step: StepName | None = None
     resolution: Literal["completed", "failed", "undone"] | None = None
@@ -47,7 +48,7 @@ class BatchBody(Body):
 class ChangeBody(Body):
     """Why a batch operation is paused, resumed or cancelled."""
 
-    reason: Annotated[str, Field(min_length=1, max_length=REASON_MAX)]
+    reason: Said
 
 
 class BatchPage(msgspec.Struct, frozen=True):

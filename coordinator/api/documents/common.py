@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from coordinator.api.openapi import Link, in_header, in_path, in_query
 
@@ -43,9 +44,26 @@ IF_MATCH = in_header(
     "The ETag that was looked at, instead of expected_version.",
     {"type": "string", "pattern": '^"[1-9][0-9]{0,8}"$'},
 )
+PRINTABLE: Final = r"^[^\x00-\x1f\x7f]*$"
+"""As far as JSON Schema can say that a text is printable."""
+SAYS_SOMETHING: Final = r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$"
+"""As PRINTABLE, and not only blanks."""
+Said = Annotated[str, Field(min_length=1, max_length=500, json_schema_extra={"pattern": SAYS_SOMETHING})]
+"""A reason, checked for more than its length where it is read (coordinator.services.words)."""
 MOMENT: dict[str, Any] = {"type": "string", "format": "date-time", "description": "In the years 2000 to 2099."}
 DEFINITION_NAME: dict[str, Any] = {"type": "string", "pattern": "^[A-Z][A-Za-z0-9]{0,62}$"}
 CURSOR = in_query("cursor", "`next_cursor` of the page before; nothing else is one.", {"type": "string"})
+
+
+def printable(longest: int) -> dict[str, Any]:
+    """The schema of a parameter that is some text, taken literally."""
+    return {"type": "string", "minLength": 1, "maxLength": longest, "pattern": PRINTABLE}
+
+
+def words_of(known: Iterable[str]) -> dict[str, Any]:
+    """The schema of words of these, by commas."""
+    one = f"(?:{'|'.join(known)})"
+    return {"type": "string", "pattern": f"^{one}(?:,{one})*$"}
 
 
 def links_to_saga(pointer: str) -> dict[str, Link]:

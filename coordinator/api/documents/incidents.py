@@ -15,6 +15,8 @@ from coordinator.api.documents.common import (
     MOMENT,
     PARAMETER_PROBLEMS,
     Body,
+    Said,
+    printable,
 )
 from coordinator.api.openapi import Answer, Document, Link, in_header, in_path, in_query
 from coordinator.services.incidents import ASSIGNEE_MAX, NOTE_MAX, IncidentDetail
@@ -27,7 +29,7 @@ class AssignBody(Body):
     """Who looks after an incident from now on; null for nobody."""
 
     assignee: Annotated[str | None, Field(min_length=1, max_length=ASSIGNEE_MAX)]
-    reason: Annotated[str | None, Field(min_length=1, max_length=500)] = None
+    reason: Said | None = None
 
 
 class NoteBody(Body):
@@ -39,7 +41,7 @@ class NoteBody(Body):
 class ResolveIncidentBody(Body):
     """Why an incident needs nobody any more."""
 
-    reason: Annotated[str, Field(min_length=1, max_length=500)]
+    reason: Said
 
 
 class IncidentList(msgspec.Struct, frozen=True):
@@ -82,8 +84,8 @@ LIST = Document(
     {400: "The cursor is not of this list", **PARAMETER_PROBLEMS},
     parameters=[
         in_query("state", "Whether it needs a person still.", {"type": "string", "enum": [*STATES]}),
-        in_query("reason", "What went wrong, a word.", {"type": "string", "minLength": 1, "maxLength": 100}),
-        in_query("assignee", "Who looks after it.", {"type": "string", "minLength": 1, "maxLength": ASSIGNEE_MAX}),
+        in_query("reason", "What went wrong, a word.", printable(100)),
+        in_query("assignee", "Who looks after it.", printable(ASSIGNEE_MAX)),
         in_query("definition", "A definition's name.", DEFINITION_NAME),
         in_query("since", "Opened at this moment or later.", MOMENT),
         in_query("limit", "How many.", {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}),

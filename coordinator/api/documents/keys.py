@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from pydantic import Field
 
-from coordinator.api.documents.common import BODY_PROBLEMS, CURSOR, IDEMPOTENCY_KEY, PARAMETER_PROBLEMS, Body
+from coordinator.api.documents.common import BODY_PROBLEMS, CURSOR, IDEMPOTENCY_KEY, PARAMETER_PROBLEMS, Body, Said
 from coordinator.api.openapi import Answer, Document, Link, in_path, in_query
 from coordinator.store.keys import KeyView
 
@@ -22,19 +22,24 @@ class KeyBody(Body):
     ]
     role: Literal["viewer", "operator", "admin", "service"]
     expires_at: Annotated[
-        str | None, Field(max_length=40, description="RFC 3339; when left out the key does not expire.")
+        str | None,
+        Field(
+            max_length=40,
+            description="RFC 3339; when left out the key does not expire.",
+            json_schema_extra={"format": "date-time"},
+        ),
     ] = None
     definitions: Annotated[
         list[DefinitionName] | None,
         Field(min_length=1, max_length=100, description="Which sagas it may know of; not for administrators."),
     ] = None
-    reason: Annotated[str, Field(min_length=1, max_length=500)] = "a key was needed"
+    reason: Said = "a key was needed"
 
 
 class RevokeKeyBody(Body):
     """Why a key ends."""
 
-    reason: Annotated[str, Field(min_length=1, max_length=500)]
+    reason: Said
 
 
 class CreatedKey(KeyView, frozen=True):

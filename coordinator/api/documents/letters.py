@@ -7,7 +7,16 @@ from typing import Annotated, Any
 import msgspec
 from pydantic import Field
 
-from coordinator.api.documents.common import BODY_PROBLEMS, CURSOR, IDEMPOTENCY_KEY, PARAMETER_PROBLEMS, UUID, Body
+from coordinator.api.documents.common import (
+    BODY_PROBLEMS,
+    CURSOR,
+    IDEMPOTENCY_KEY,
+    PARAMETER_PROBLEMS,
+    UUID,
+    Body,
+    Said,
+    printable,
+)
 from coordinator.api.openapi import Answer, Document, Link, in_header, in_path, in_query
 from coordinator.services.letter_views import DeadLetterDetail
 from coordinator.services.letters import KINDS, STATES
@@ -21,7 +30,7 @@ HEADER_BYTES_MAX = 16 * 1024
 class RedriveBody(Body):
     """Why a record should be sent again, and what of it is to be another; what is left out stays as it is."""
 
-    reason: Annotated[str, Field(min_length=1, max_length=500)]
+    reason: Said
     value: Annotated[
         str | None, Field(max_length=MAX_VALUE_BYTES, description="The whole value instead, as text (JSON).")
     ] = None
@@ -38,7 +47,7 @@ class RedriveBody(Body):
 class DiscardBody(Body):
     """Why a record is not wanted any more."""
 
-    reason: Annotated[str, Field(min_length=1, max_length=500)]
+    reason: Said
 
 
 class DeadLetterPage(msgspec.Struct, frozen=True):
@@ -75,7 +84,7 @@ LIST = Document(
     parameters=[
         in_query("state", "What became of it.", {"type": "string", "enum": [*STATES]}),
         in_query("kind", "A record that came, or a command that was given up.", {"type": "string", "enum": [*KINDS]}),
-        in_query("reason", "Why it was set aside, a word.", {"type": "string", "minLength": 1, "maxLength": 100}),
+        in_query("reason", "Why it was set aside, a word.", printable(100)),
         in_query("saga_id", "The saga that it is about.", UUID),
         in_query("limit", "How many.", {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}),
         CURSOR,

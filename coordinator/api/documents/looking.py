@@ -6,7 +6,16 @@ from typing import Any, Final
 
 import msgspec
 
-from coordinator.api.documents.common import CURSOR, DEFINITION_NAME, MOMENT, PARAMETER_PROBLEMS, SAGA_ID, links_to_saga
+from coordinator.api.documents.common import (
+    CURSOR,
+    DEFINITION_NAME,
+    MOMENT,
+    PARAMETER_PROBLEMS,
+    SAGA_ID,
+    links_to_saga,
+    printable,
+    words_of,
+)
 from coordinator.api.filters import LABEL_NAME
 from coordinator.api.openapi import Answer, Document, in_query
 from coordinator.saga.model import SagaStatus
@@ -102,7 +111,8 @@ _LISTED: dict[str, Any] = {
 }
 _MISSING = {404: "There is no such saga"}
 _STATUSES = {"type": "array", "items": {"type": "string", "enum": [status.value for status in SagaStatus]}}
-_WORD = {"type": "string", "maxLength": 63}
+_PARTICIPANT = {"type": "string", "pattern": "^[a-z][a-z0-9_-]{0,62}$"}
+_WORD = {"type": "string", "pattern": "^[a-z][a-z0-9_]{0,62}$"}
 _COMMAND = {
     **_STEP,
     "type": "CreateShipment",
@@ -130,8 +140,8 @@ FILTER_PARAMETERS: Final = [
     in_query("version", "Of the definition; needs one.", {"type": "integer", "minimum": 1, "maximum": 32_767}),
     in_query("status", "May be repeated.", _STATUSES),
     in_query("step", "Sagas that wait, or suspended hang, at this step; needs statuses that are not terminal.", _WORD),
-    in_query("participant", "Sagas that wait, or suspended hang, at a step of this participant; as step.", _WORD),
-    in_query("business_key", "Taken literally.", {"type": "string", "minLength": 1, "maxLength": 200}),
+    in_query("participant", "Sagas that wait, or suspended hang, at its steps; as step.", _PARTICIPANT),
+    in_query("business_key", "Taken literally.", printable(200)),
     in_query(
         "label",
         "As name:value; may be repeated, and then all must fit.",
@@ -161,7 +171,7 @@ LIST = Document(
         *FILTER_PARAMETERS,
         in_query("limit", "How many.", {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}),
         CURSOR,
-        in_query("fields", f"Only these members and the id, by commas; of {', '.join(LISTED)}.", {"type": "string"}),
+        in_query("fields", f"Only these members and the id, by commas; of {', '.join(LISTED)}.", words_of(LISTED)),
     ],
 )
 COUNTS = Document(
@@ -190,7 +200,7 @@ GET = Document(
     parameters=[
         SAGA_ID,
         in_query("include", "Also the beginning of its log.", {"type": "string", "enum": ["log"]}),
-        in_query("fields", "Only these members and the id, by commas.", {"type": "string"}),
+        in_query("fields", "Only these members and the id, by commas.", words_of(SagaDetail.__struct_fields__)),
     ],
 )
 LOG = Document(
@@ -201,7 +211,11 @@ LOG = Document(
     {**_MISSING, **PARAMETER_PROBLEMS},
     parameters=[
         SAGA_ID,
-        in_query("after", "Entries behind this version.", {"type": "integer", "minimum": 0, "default": 0}),
+        in_query(
+            "after",
+            "Entries behind this version.",
+            {"type": "integer", "minimum": 0, "maximum": 999_999_999, "default": 0},
+        ),
         in_query("limit", "How many.", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 1000}),
     ],
 )

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field
 from coordinator.api.documents.common import (
     BODY_PROBLEMS,
     IDEMPOTENCY_KEY,
+    PRINTABLE,
     SAGA_ID,
     STEP,
     Body,
@@ -30,7 +31,11 @@ def _printable(text: str) -> str:
     return text
 
 
-LabelValue = Annotated[str, Field(min_length=1, max_length=LABEL_VALUE_MAX), AfterValidator(_printable)]
+LabelValue = Annotated[
+    str,
+    Field(min_length=1, max_length=LABEL_VALUE_MAX, json_schema_extra={"pattern": PRINTABLE}),
+    AfterValidator(_printable),
+]
 
 
 class StartBody(Body):
@@ -40,7 +45,12 @@ class StartBody(Body):
     version: Annotated[int | None, Field(ge=1, le=32_767, description="The newest, when left out.")] = None
     input: Annotated[dict[str, Any], Field(description="At most 64 KiB; it holds the business key.")]
     start_at: Annotated[
-        str | None, Field(max_length=40, description="RFC 3339; the saga is scheduled for this moment.")
+        str | None,
+        Field(
+            max_length=40,
+            description="RFC 3339; the saga is scheduled for this moment, within a year.",
+            json_schema_extra={"format": "date-time"},
+        ),
     ] = None
     labels: Annotated[
         dict[Annotated[str, Field(pattern=f"^{LABEL_NAME}$")], LabelValue],

@@ -6,12 +6,18 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from coordinator.api.documents.common import BODY_PROBLEMS, IDEMPOTENCY_KEY, IF_MATCH, SAGA_ID, Body, links_to_saga
+from coordinator.api.documents.common import (
+    BODY_PROBLEMS,
+    IDEMPOTENCY_KEY,
+    IF_MATCH,
+    SAGA_ID,
+    Body,
+    Said,
+    links_to_saga,
+)
 from coordinator.api.openapi import Answer, Document, Link, in_query
 from coordinator.services.verbs import Preview
 from coordinator.store.reads import SagaSummary
-
-REASON_MAX = 500
 
 StepName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z][a-z0-9_]*$")]
 
@@ -19,9 +25,7 @@ StepName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z][a-
 class VerbBody(Body):
     """Why, and which version of the saga was looked at; a preview needs neither."""
 
-    reason: Annotated[
-        str | None, Field(min_length=1, max_length=REASON_MAX, description="Needed unless this is a preview.")
-    ] = None
+    reason: Annotated[Said | None, Field(description="Needed unless this is a preview.")] = None
     expected_version: Annotated[
         int | None, Field(ge=1, le=2**31 - 1, description="Or If-Match; needed unless this is a preview.")
     ] = None

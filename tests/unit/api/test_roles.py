@@ -87,6 +87,16 @@ async def test_strangers_do_not_learn_what_there_is(method: str, path: str) -> N
         assert known.status_code in (200, 404, 405)
 
 
+@pytest.mark.parametrize(("method", "path", "taken"), [("GET", "bulk", "POST"), ("POST", "counts", "GET")])
+async def test_a_place_with_a_name_is_no_id(method: str, path: str, taken: str) -> None:
+    """What stands beside the ids takes its own methods only, and names no others: it is not the saga of that id."""
+    async with client(hall(ByHeader())) as asking:
+        for wrong in (method, "OPTIONS", "DELETE"):
+            answer = await asking.request(wrong, f"/v1/sagas/{path}", headers={"x-test-role": "admin"})
+            assert (answer.status_code, answer.headers["allow"]) == (405, taken)
+        assert (await asking.request(method, f"/v1/sagas/{path}")).status_code == 401
+
+
 async def test_health_asks_nobody() -> None:
     """What tells how the process is answers without a token."""
     async with client(hall(ByHeader())) as asking:
