@@ -63,7 +63,7 @@ def claims(**changes: Any) -> dict[str, Any]:
         "sub": "ann",
         "iat": now,
         "nbf": now,
-        "exp": now + 300,
+        "exp": now + 7200,
         "roles": ["on-call"],
         **changes,
     }
