@@ -233,9 +233,10 @@ class BatchOperations:
         ids: list[str] = []
         versions: list[int] = []
         sample: list[SagaSummary] = []
+        chosen = msgspec.structs.replace(asked.chosen, definitions=asked.scope)
         before: str | None = None
         while True:
-            found = await self._reads.page(asked.chosen, before, PAGE)
+            found = await self._reads.page(chosen, before, PAGE)
             page, before = found.sagas, found.behind
             ids.append("".join([saga.id for saga in page]))
             versions += [saga.version for saga in page]

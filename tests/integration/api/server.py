@@ -17,7 +17,7 @@ from deploy.local.stack import LocalStack
 from deploy.local.waiting import run_async
 
 STARTED = r'"url": ?"(http://[^"]+)"'  # the API's, or of an engine, which has none, that of its metrics
-MEASURED = r'"url": ?"(http://[^"]+)", "event": "metrics_listening"'
+MEASURED = r'"url": ?"(http://[^"]+)", ?"event": ?"metrics_listening"'
 RUN = ("-m", "coordinator")
 JSON = {"Content-Type": "application/json"}
 # Everything that a request may write, but for the outbox: its rows go when Kafka has their messages.
