@@ -14,7 +14,6 @@ import typer
 
 from coordinator.errors import ConfigurationError, Conflict, SagaError, Unavailable
 from coordinator.exits import ExitCode
-from coordinator.observability import logs
 from coordinator.services import tokens
 from coordinator.services.keys import NAME, Keys
 from coordinator.settings import Settings, read_settings
@@ -54,7 +53,6 @@ def bootstrap(
         raise typer.BadParameter("a name is 1 to 63 of: a-z 0-9 . _ -, and begins with a letter or digit")
     try:
         settings = read_settings()
-        logs.configure(settings.log.level)  # to standard error: the output is the token alone
         if file is None:
             typer.echo(asyncio.run(_with_keys(settings, lambda found: _create(found, name, role))))
         else:

@@ -101,6 +101,8 @@ def load(name: str, words: Sequence[str] = ()) -> TyperCommand:
         module = f"{REMOTE}catalogue"
     if name == "keys" and words[:1] == ["bootstrap"]:  # needs the database, and no key
         module = LOCAL
+        # Lines of the log go to standard error: the output is the token alone.
+        importlib.import_module("coordinator.observability.logs").configure("warning")
     found = typer.main.get_group(importlib.import_module(module).app).commands[name]
     found.rich_help_panel = COMMANDS[name].panel  # type: ignore[attr-defined]  # commands and groups have it
     return found  # type: ignore[return-value]  # a command or a group

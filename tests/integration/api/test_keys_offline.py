@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 from typer.testing import CliRunner, Result
 
 from coordinator.cli import app
@@ -34,7 +35,8 @@ def empty(stack: LocalStack) -> Iterator[str]:
 
 
 def _bootstrap(url: str, *arguments: str, **settings: str) -> Result:
-    return CliRunner().invoke(app, ["keys", "bootstrap", *arguments], env={"SAGA_DATABASE__URL": url, **settings})
+    with capture_logs():  # the program sends them to standard error
+        return CliRunner().invoke(app, ["keys", "bootstrap", *arguments], env={"SAGA_DATABASE__URL": url, **settings})
 
 
 def _keys(url: str) -> dict[str, str]:
