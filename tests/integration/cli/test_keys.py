@@ -107,9 +107,21 @@ def test_the_first_key_is_made_beside_the_database(terminal: Terminal, tmp_path:
     env = {**terminal.api.environment, "SAGA_URL": "http://127.0.0.1:9"}
     done = terminal.run("keys", "bootstrap", "beside", "--role", "viewer", "--file", str(file), env=env)
     assert (done.exit_code, done.stdout) == (0, ""), done.output
-    assert terminal.of(file.read_text().strip()).json("whoami")["actor"] == "key:beside"
+    first = terminal.of(file.read_text().strip())
+    _until_known(first)
+    assert first.json("whoami")["actor"] == "key:beside"
     printed = terminal.run("keys", "bootstrap", "beside", env=env).stdout.strip()
-    assert terminal.of(printed).json("whoami")["role"] == "admin"
+    knows = terminal.of(printed)
+    _until_known(knows)
+    assert knows.json("whoami")["role"] == "admin"
     refused = terminal.run("keys", "bootstrap", "beside", env=env)
     assert refused.exit_code == ExitCode.REFUSED, refused.output
     assert refused.stderr.startswith("saga: ")
+
+
+def _until_known(terminal: Terminal) -> None:
+    """Wait until the process has read its keys again, which it does every second."""
+    for _ in range(20):
+        if terminal.run("whoami").exit_code == 0:
+            return
+    raise AssertionError("the key is not known")
