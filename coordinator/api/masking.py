@@ -10,7 +10,7 @@ from coordinator.engine.registry import Registry
 from coordinator.saga.choreography import ChoreographyDefinition
 from coordinator.saga.definition import SagaDefinition
 from coordinator.saga.masking import Masks
-from coordinator.store.reads import SagaReads, SagaRecord, SagaSummary
+from coordinator.store.reads import SagaReads, SagaRecord
 
 AnyDefinition = SagaDefinition | ChoreographyDefinition
 
@@ -46,11 +46,6 @@ class Known:
             known = self._choreographies if row["part"] == OBSERVED_PART else self._registry
             wanted[row["id"]] = Masks(known.of_id(row["definition_id"]), row["input"])
         return wanted
-
-    def of_summary(self, saga: SagaSummary) -> AnyDefinition | None:
-        """The definition of a saga that was read without its row."""
-        key = (saga.definition, saga.definition_version)
-        return self._registry.find(*key) or self._choreographies.find(*key)
 
     def named(self, name: str | None) -> AnyDefinition | None:
         """The newest definition of a name that somebody asks for."""

@@ -88,74 +88,33 @@ def resolve(
     _act(session, "resolve", saga_id, body, reason, yes=yes, preview=preview, expected=expected)
 
 
-@app.command("compensate")
-@command
-def compensate(
-    session: Session,
-    saga_id: SagaId,
-    reason: Reason = None,
-    yes: Yes = False,
-    preview: PreviewOnly = False,
-    expected: Expected = None,
-) -> None:
-    """Cancel a saga: what was done is undone."""
-    _act(session, "compensate", saga_id, {}, reason, yes=yes, preview=preview, expected=expected)
+_PLAIN: Final = {
+    "compensate": "Cancel a saga: what was done is undone.",
+    "suspend": "Halt a saga: nothing is sent until it is resumed.",
+    "resume": "Let a halted saga go on from where it stood.",
+    "abandon": "Give a saga up: what was done stays done.",
+    "replay": "Publish the last good event of a suspended choreographed saga again.",
+}
+"""The verbs that need no more than a reason, and what they do."""
 
 
-@app.command("suspend")
-@command
-def suspend(
-    session: Session,
-    saga_id: SagaId,
-    reason: Reason = None,
-    yes: Yes = False,
-    preview: PreviewOnly = False,
-    expected: Expected = None,
-) -> None:
-    """Halt a saga: nothing is sent until it is resumed."""
-    _act(session, "suspend", saga_id, {}, reason, yes=yes, preview=preview, expected=expected)
+def _add(verb: str, sentence: str) -> None:
+    def plain_verb(
+        session: Session,
+        saga_id: SagaId,
+        reason: Reason = None,
+        yes: Yes = False,
+        preview: PreviewOnly = False,
+        expected: Expected = None,
+    ) -> None:
+        _act(session, verb, saga_id, {}, reason, yes=yes, preview=preview, expected=expected)
+
+    plain_verb.__name__, plain_verb.__doc__ = verb, sentence
+    app.command(verb)(command(plain_verb))
 
 
-@app.command("resume")
-@command
-def resume(
-    session: Session,
-    saga_id: SagaId,
-    reason: Reason = None,
-    yes: Yes = False,
-    preview: PreviewOnly = False,
-    expected: Expected = None,
-) -> None:
-    """Let a halted saga go on from where it stood."""
-    _act(session, "resume", saga_id, {}, reason, yes=yes, preview=preview, expected=expected)
-
-
-@app.command("abandon")
-@command
-def abandon(
-    session: Session,
-    saga_id: SagaId,
-    reason: Reason = None,
-    yes: Yes = False,
-    preview: PreviewOnly = False,
-    expected: Expected = None,
-) -> None:
-    """Give a saga up: what was done stays done."""
-    _act(session, "abandon", saga_id, {}, reason, yes=yes, preview=preview, expected=expected)
-
-
-@app.command("replay")
-@command
-def replay(
-    session: Session,
-    saga_id: SagaId,
-    reason: Reason = None,
-    yes: Yes = False,
-    preview: PreviewOnly = False,
-    expected: Expected = None,
-) -> None:
-    """Publish the last good event of a suspended choreographed saga again."""
-    _act(session, "replay", saga_id, {}, reason, yes=yes, preview=preview, expected=expected)
+for _verb, _sentence in _PLAIN.items():
+    _add(_verb, _sentence)
 
 
 def _act(

@@ -11,7 +11,7 @@ from typing import Any, Final
 from coordinator.exits import ExitCode
 from coordinator.findings import Finding, State
 from coordinator.remote.client import Client
-from coordinator.remote.output import Column, Item, Output, member
+from coordinator.remote.output import Item
 from coordinator.remote.refusals import Refusal
 
 CLOCK_WARN_S: Final = 2.0
@@ -44,16 +44,6 @@ def examine(client: Client) -> Iterator[Finding]:
         ("dead letters", _letters),
     ):
         yield from _looked(check, look, client)
-
-
-def finding_columns(output: Output) -> list[Column]:
-    """What a table of findings shows."""
-    del output
-    return [
-        Column("CHECK", member("check"), whole=True),
-        Column("STATE", member("state"), whole=True),
-        Column("FOUND", member("found")),
-    ]
 
 
 def _looked(check: str, look: Callable[[Client], Iterator[Finding]], client: Client) -> Iterator[Finding]:

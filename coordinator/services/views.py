@@ -11,7 +11,6 @@ from coordinator.engine.slots import held_steps
 from coordinator.saga.definition import SagaDefinition
 from coordinator.saga.masking import Masks
 from coordinator.saga.model import StepState, load_state
-from coordinator.services.verbs import Preview
 from coordinator.store.reads import Incident, LogEntry, SagaRecord, SagaSummary
 from coordinator.wire.rfc3339 import format_ms
 
@@ -97,15 +96,6 @@ def mask(saga: SagaDetail, masks: Masks) -> SagaDetail:
 def mask_entries(entries: Sequence[LogEntry], masks: Masks) -> list[LogEntry]:
     """Entries of a saga's log without what is sensitive of them."""
     return [msgspec.structs.replace(entry, data=masks.fields(entry.step_name, entry.data)) for entry in entries]
-
-
-def mask_preview(preview: Preview, masks: Masks) -> Preview:
-    """What a verb would do, without what is sensitive of the commands that it would send."""
-    commands = [
-        msgspec.structs.replace(command, payload=masks.payload(command.step, command.payload))
-        for command in preview.commands
-    ]
-    return msgspec.structs.replace(preview, commands=commands)
 
 
 def _masked_step(step: StepView, masks: Masks) -> StepView:

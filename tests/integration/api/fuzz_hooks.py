@@ -8,6 +8,7 @@ from typing import Any
 import schemathesis
 
 KEY = "Idempotency-Key"
+KEY_MAX = 255
 
 
 @schemathesis.hook  # type: ignore[untyped-decorator, unused-ignore]
@@ -16,5 +17,6 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
     if case.meta is None or not case.meta.generation.mode.is_positive:
         return  # a bad request that is edited is taken for a good one
     given = (case.headers or {}).get(KEY)
-    if isinstance(given, str) and 1 <= len(given) <= 200 and given.isascii() and given.isprintable():
-        case.headers[KEY] = f"{given}-{secrets.token_hex(8)}"
+    if isinstance(given, str) and 1 <= len(given) <= KEY_MAX and given.isascii() and given.isprintable():
+        # As long as it was, but never so short that two could be the same.
+        case.headers[KEY] = secrets.token_hex(KEY_MAX)[: max(len(given), 16)]

@@ -64,3 +64,9 @@ def test_every_verb_can_be_done_in_bulk_by_whoever_may_do_it() -> None:
     decided = {verb for verb, needed in NEEDS.items() if needed is Permission.DECIDE}
     assert decided == {"skip", "resolve", "abandon"}
     assert Permission.DECIDE not in GRANTS[Role.OPERATOR]
+
+
+def test_whoever_previews_a_verb_may_see_what_it_would_send() -> None:
+    """A preview shows payloads as they are: every role that may act or decide sees sensitive fields anyway."""
+    acting = {Permission.ACT, Permission.DECIDE}
+    assert all(Permission.REVEAL in granted for granted in GRANTS.values() if acting & granted)
