@@ -175,7 +175,7 @@ class Timers:
         self._cache = cache
         self.gate = Gate(inbox, clock, now)
         self._wheel = Wheel()
-        self._waiting: dict[str, float] = {}  # since when, in the order of that
+        self._waiting: dict[str, int] = {}  # and when each was due
         self._next_refill = 0.0
         self.fired = 0
 
@@ -191,10 +191,14 @@ class Timers:
 
     @property
     def held_s(self) -> float:
-        """For how long the timer that has waited longest has done so: for the gate, or because nobody has looked."""
-        waits_s = self._clock.monotonic() - next(iter(self._waiting.values())) if self._waiting else 0.0
-        next_ms = self._wheel.next_ms
-        return waits_s if next_ms is None else max(waits_s, (self._now.now_ms() - next_ms) / 1000)
+        """For how long the timer that was due first has been: it waits for the gate, or nobody has looked.
+
+        Counted from when it was due: a partition that is given up and taken anew has its timers wait no less.
+        """
+        dues_ms = list(self._waiting.values())
+        if self._wheel.next_ms is not None:
+            dues_ms.append(self._wheel.next_ms)
+        return max(0.0, (self._now.now_ms() - min(dues_ms)) / 1000) if dues_ms else 0.0
 
     @property
     def horizon_ms(self) -> int:
@@ -234,7 +238,7 @@ class Timers:
     def due(self, owned: dict[int, Owned]) -> list[ActiveSaga]:
         """Take the sagas whose timers may fire now; those that the gate holds stay."""
         for saga_id in self._wheel.pop(self._now.now_ms(), FIRE_MAX):
-            self._waiting[saga_id] = self._clock.monotonic()
+            self._waiting[saga_id] = self._now.now_ms()
         ready: list[ActiveSaga] = []
         for saga_id in list(self._waiting):
             active = self._cache.get(saga_id)
@@ -252,4 +256,6 @@ class Timers:
                 ready.append(active)
                 if len(ready) >= FIRE_MAX:
                     break
+            else:
+                self._waiting[saga_id] = due_ms
         return ready

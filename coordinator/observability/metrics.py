@@ -190,7 +190,7 @@ class Metrics:
         self.active = self._gauge("saga_active_in_memory", "Sagas in progress in this process.")
         self.timers_held = self._gauge("saga_timers_held", "Timers that are due and wait for the gate.")
         self.timers_held_age = self._gauge(
-            "saga_timers_held_seconds", "For how long the timer that has waited longest has done so."
+            "saga_timers_held_seconds", "For how long the timer that was due first has been."
         )
         self.clock_steady = self._gauge(
             "saga_clock_steady", "1, or 0 while timers rest because the database's clock stepped."

@@ -17,7 +17,7 @@ HURRY = {
     "_compensating_seconds) > 900": "_compensating_seconds) > 5",
     "_open_seconds) > 1800": "_open_seconds) > 5",
     "_seconds) > 30": "_seconds) > 5",
-    "_timers_held_seconds) > 120": "_timers_held_seconds) > 5",
+    "_timers_held_seconds[1m])) > 120": "_timers_held_seconds[10s])) > 5",
     "_consumer_lag) > 5000": "_consumer_lag) > 50",
     "[10m]": "[30s]",
 }

@@ -126,21 +126,24 @@ async def test_a_participant_that_is_gone(world: World, coordinator: Coordinator
 
 
 async def test_a_table_that_is_locked(world: World, coordinator: Coordinator, prometheus: Prometheus) -> None:
-    """SagaConsumerBehind fires while nothing can be written, and rests when it can be again."""
+    """SagaConsumerBehind fires while nothing can be written, SagaTimersHeld as timeouts wait for it; then both rest."""
     connection = await asyncpg.connect(world.url)
     await world.fault("inventory", "drop", command="ReserveItems")
-    await coordinator.start(order(), hasty("reserve_inventory"))
+    hanging = await coordinator.start_many([order() for _ in range(20)], hasty("reserve_inventory"))
+    # The engine knows them, and has more timeouts of theirs to come.
+    await world.until("SELECT bool_and(version > 1) FROM saga WHERE id = ANY($1::uuid[])", hanging)
     locked = connection.transaction()
     await locked.start()
     await connection.execute("LOCK TABLE saga IN EXCLUSIVE MODE")
     try:
         await world.request_starts([order() for _ in range(400)])
         await prometheus.fires("SagaConsumerBehind")
+        await prometheus.fires("SagaTimersHeld")
     finally:
         await locked.rollback()
         await connection.close()
     await world.mend()
-    await prometheus.is_silent("SagaConsumerBehind")
+    await prometheus.is_silent("SagaConsumerBehind", "SagaTimersHeld")
 
 
 async def test_a_definition_that_a_release_has_lost(
