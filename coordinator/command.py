@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
@@ -99,13 +100,16 @@ def load(name: str, words: Sequence[str] = ()) -> TyperCommand:
     module = COMMANDS[name].module
     if name == "definitions" and _asks_a_server(words):
         module = f"{REMOTE}catalogue"
-    if name == "keys" and words[:1] == ["bootstrap"]:  # needs the database, and no key
+    if _needs_no_key(name, words):
         module = LOCAL
-        # Lines of the log go to standard error: the output is the token alone.
-        importlib.import_module("coordinator.observability.logs").configure("warning")
     found = typer.main.get_group(importlib.import_module(module).app).commands[name]
     found.rich_help_panel = COMMANDS[name].panel  # type: ignore[attr-defined]  # commands and groups have it
     return found  # type: ignore[return-value]  # a command or a group
+
+
+def _needs_no_key(name: str, words: Sequence[str]) -> bool:
+    """Whether it is `saga keys bootstrap`, which goes to the database itself."""
+    return name == "keys" and list(words[:1]) == ["bootstrap"]
 
 
 def _asks_a_server(words: Sequence[str]) -> bool:
@@ -141,4 +145,7 @@ def install() -> None:
 def main() -> None:
     """Entry point of the console script."""
     install()
+    if _needs_no_key("".join(sys.argv[1:2]), sys.argv[2:]):
+        # Lines of the log go to standard error: the output is the token alone.
+        importlib.import_module("coordinator.observability.logs").configure("warning")
     app(prog_name="saga")

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from deploy.local.choice import LocalStackError
 from deploy.local.stack import LocalStack
@@ -20,6 +21,13 @@ _numbers = itertools.count(1)
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add --rewrite: what is compared with a file on disk (scenarios, generated docs) is written anew."""
     parser.addoption("--rewrite", action="store_true", help="write expected files anew instead of comparing")
+
+
+@pytest.fixture(autouse=True)
+def logs_as_they_were() -> Iterator[None]:
+    """Fail a test that sets up logging in this process: loggers keep the stream that they found first, for ever."""
+    yield
+    assert not structlog.get_config()["cache_logger_on_first_use"], "run what sets up logging as a process of its own"
 
 
 @pytest.fixture

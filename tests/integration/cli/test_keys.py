@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from coordinator.exits import ExitCode
+from tests.integration.api.guarded import saga
 from tests.integration.api.server import order
 from tests.integration.cli.terminal import Terminal
 
@@ -105,17 +106,17 @@ def test_the_first_key_is_made_beside_the_database(terminal: Terminal, tmp_path:
     assert "bootstrap" in helped.stdout
     file = tmp_path / "key"
     env = {**terminal.api.environment, "SAGA_URL": "http://127.0.0.1:9"}
-    done = terminal.run("keys", "bootstrap", "beside", "--role", "viewer", "--file", str(file), env=env)
-    assert (done.exit_code, done.stdout) == (0, ""), done.output
+    done = saga(env, "keys", "bootstrap", "beside", "--role", "viewer", "--file", str(file))
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
     first = terminal.of(file.read_text().strip())
     _until_known(first)
     assert first.json("whoami")["actor"] == "key:beside"
-    printed = terminal.run("keys", "bootstrap", "beside", env=env).stdout.strip()
+    printed = saga(env, "keys", "bootstrap", "beside").stdout.strip()
     knows = terminal.of(printed)
     _until_known(knows)
     assert knows.json("whoami")["role"] == "admin"
-    refused = terminal.run("keys", "bootstrap", "beside", env=env)
-    assert refused.exit_code == ExitCode.REFUSED, refused.output
+    refused = saga(env, "keys", "bootstrap", "beside")
+    assert refused.returncode == ExitCode.REFUSED, refused.stderr
     assert refused.stderr.startswith("saga: ")
 
 
