@@ -16,7 +16,7 @@ from coordinator.api.bodies import Limits, ModelT, fit, read_object
 from coordinator.api.cursors import Cursors
 from coordinator.api.documents import incidents as documents
 from coordinator.api.documents.incidents import STATES, AssignBody, IncidentList, NoteBody, ResolveIncidentBody
-from coordinator.api.keeping import came_before
+from coordinator.api.keeping import asked_since_ms
 from coordinator.api.masking import Known
 from coordinator.api.middleware import request_id_of
 from coordinator.api.parameters import Query
@@ -100,7 +100,10 @@ class _IncidentRoutes:
         reason = None if body.reason is None else _said(body.reason, "reason")
         assignee = None if body.assignee is None else _said(body.assignee, "assignee")
         actor, request_id = principal_of(request).actor, request_id_of(request.scope)
-        incident = await self._incidents.assign(incident_id, actor, assignee, reason, seen=seen, request_id=request_id)
+        since_ms = asked_since_ms(request)
+        incident = await self._incidents.assign(
+            incident_id, actor, assignee, reason, seen=seen, request_id=request_id, since_ms=since_ms
+        )
         return _json(incident, _etag(incident))
 
     async def note(self, request: Request) -> Response:
@@ -108,7 +111,7 @@ class _IncidentRoutes:
         incident_id, seen, body = await self._read(request, NoteBody)
         actor, request_id = principal_of(request).actor, request_id_of(request.scope)
         incident = await self._incidents.note(
-            incident_id, actor, body.text, seen=seen, request_id=request_id, again=came_before(request)
+            incident_id, actor, body.text, seen=seen, request_id=request_id, since_ms=asked_since_ms(request)
         )
         return _json(incident, _etag(incident))
 
@@ -116,8 +119,10 @@ class _IncidentRoutes:
         """Close an incident that no verb closes."""
         incident_id, seen, body = await self._read(request, ResolveIncidentBody)
         actor, request_id = principal_of(request).actor, request_id_of(request.scope)
-        reason = _said(body.reason, "reason")
-        incident = await self._incidents.resolve(incident_id, actor, reason, seen=seen, request_id=request_id)
+        reason, since_ms = _said(body.reason, "reason"), asked_since_ms(request)
+        incident = await self._incidents.resolve(
+            incident_id, actor, reason, seen=seen, request_id=request_id, since_ms=since_ms
+        )
         return _json(incident, _etag(incident))
 
     async def _check_known(self, request: Request, incident_id: int) -> None:

@@ -33,7 +33,7 @@ REPLAYED: Final = "idempotency-replayed"
 
 _KEPT = frozenset({*range(200, 300), 404, 409, 410, 412})
 _HEADERS = ("content-type", "etag", "location", "retry-after", REPLAYED)
-_CAME_BEFORE = "came_before"
+_SINCE = "asked_since_ms"
 
 
 class Keeper:
@@ -54,7 +54,7 @@ class Keeper:
             asked = AskedUnder(principal_of(request).actor, key, _fingerprint(request, body))
             match await self._answers.claim(asked):
                 case Held() as held:
-                    request.scope["state"][_CAME_BEFORE] = held.again
+                    request.scope["state"][_SINCE] = held.since_ms
                     return await self._answer(
                         endpoint, Request(request.scope, _again(request.receive, body)), asked, held
                     )
@@ -99,10 +99,15 @@ class Keeper:
             log.info("answer_not_kept", reason=str(problem))
 
 
+def asked_since_ms(request: Request) -> int | None:
+    """When the same request first came under its key, if it did before this and nobody knows what became of it."""
+    found: int | None = request.scope["state"].get(_SINCE)
+    return found
+
+
 def came_before(request: Request) -> bool:
     """Whether the same request came before under its key, and nobody knows what became of it."""
-    found: bool = request.scope["state"].get(_CAME_BEFORE, False)
-    return found
+    return asked_since_ms(request) is not None
 
 
 def _fingerprint(request: Request, body: bytes) -> bytes:

@@ -21,6 +21,7 @@ from coordinator.api.bodies import Limits, fit, read_object
 from coordinator.api.cursors import Cursors
 from coordinator.api.documents import letters as documents
 from coordinator.api.documents.letters import DeadLetterPage, DiscardBody, RedriveBody
+from coordinator.api.keeping import asked_since_ms
 from coordinator.api.masking import Known, masked_for
 from coordinator.api.middleware import request_id_of
 from coordinator.api.parameters import Query
@@ -124,6 +125,7 @@ class _LetterRoutes:
             new_identity=body.new_identity,
             seen=seen,
             request_id=request_id_of(request.scope),
+            since_ms=asked_since_ms(request),
         )
         return _json(letter, 202, _etag(letter))
 
@@ -135,8 +137,10 @@ class _LetterRoutes:
         limits = self._limits
         body = fit(DiscardBody, await read_object(request, limits.body_bytes_max, limits.body_timeout_seconds))
         actor, request_id = principal_of(request).actor, request_id_of(request.scope)
-        reason = read_reason(body.reason)
-        letter = await self._letters.discard(letter_id, actor, reason, seen=seen, request_id=request_id)
+        reason, since_ms = read_reason(body.reason), asked_since_ms(request)
+        letter = await self._letters.discard(
+            letter_id, actor, reason, seen=seen, request_id=request_id, since_ms=since_ms
+        )
         return _json(letter, headers=_etag(letter))
 
 

@@ -84,6 +84,21 @@ class Acting:
         return saga
 
 
+async def do_once(act: Callable[[], Awaitable[None]], was_done: Callable[[], Awaitable[bool]], *, again: bool) -> None:
+    """Do an act whose request may have done it before (`again`): then `was_done` is asked first.
+
+    Raises Unavailable, and what `act` refuses.
+    """
+    if again and await was_done():
+        return
+    try:
+        await act()
+    except (Conflict, StaleVersion):
+        # What is refused may be what the try that was not heard of has done meanwhile.
+        if not (again and await was_done()):
+            raise
+
+
 def members(row: SagaRow) -> dict[str, Any]:
     """What a refusal says of how a saga stands."""
     return {"saga_id": row.id, "saga_status": row.status, "version": row.version}

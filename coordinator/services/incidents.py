@@ -15,8 +15,10 @@ from coordinator.observability.acts import say_act
 from coordinator.saga.effects import IncidentReason
 from coordinator.saga.model import SagaStatus
 from coordinator.saga.observing import CONTRADICTION
+from coordinator.services.acting import do_once
 from coordinator.services.sagas import SagaService
 from coordinator.services.words import says_something
+from coordinator.store.audit import AuditFilter, AuditReads
 from coordinator.store.incidents import (
     LAST_INCIDENT,
     IncidentFilter,
@@ -32,6 +34,7 @@ PAGE_MAX = 200
 ASSIGNEE_MAX = 200  # characters
 NOTE_MAX = 2_000
 REASON_MAX = 500  # of a note as the audit, and its line in the log, have it
+ASSIGN, NOTE, RESOLVE = "assign_incident", "note_incident", "resolve_incident"  # how the audit calls the acts
 
 # What a person closes when it has been looked into, whatever its saga does: it tells of something that has happened and
 # that no verb undoes. All other reasons are closed by the verb that lets their saga go on; once the saga is suspended
@@ -83,6 +86,7 @@ class IncidentService:
         self._rows = reads
         self._sagas = sagas
         self._reads = IncidentReads(reads)
+        self._audit = AuditReads(reads)
 
     async def page(self, chosen: IncidentFilter, before: int | None = None, limit: int = 50) -> IncidentPage:
         """Incidents that fit a filter, newest first, from behind the id `before`; raises InvalidInput, Unavailable."""
@@ -119,20 +123,29 @@ class IncidentService:
         *,
         seen: Seen | None = None,
         request_id: str = "",
+        since_ms: int | None = None,
     ) -> IncidentSummary:
         """Say who looks after an open incident (None: nobody); answers how it stands then.
 
+        `since_ms` is when the same request first came, if it may have done it before: then that is looked up first.
         Raises NotFound, IncidentStale (it is not as it was `seen`), IncidentConflict (it is resolved, or somebody acts
         at the same time), InvalidInput, Unavailable.
         """
         if assignee is not None and (len(assignee) > ASSIGNEE_MAX or not says_something(assignee)):
             raise InvalidInput(f"an assignee is 1 to {ASSIGNEE_MAX} printable characters", "/assignee")
-        incident = await self._open(incident_id, seen)
         why = reason or ("given back" if assignee is None else f"assigned to {assignee}")
-        rows = await self._store.fetch("assign_incident", incident_id, actor, assignee, why, request_id, incident.acts)
-        if rows:
-            _say("assign_incident", incident_id, actor, why, request_id)
-        return await self._done(incident_id, rows)
+
+        async def act() -> None:
+            acts = (await self._open(incident_id, seen)).acts
+            if not await self._store.fetch("assign_incident", incident_id, actor, assignee, why, request_id, acts):
+                raise await self._outrun(incident_id)
+            _say(ASSIGN, incident_id, actor, why, request_id)
+
+        async def was_done() -> bool:
+            return await self._audit.was_done(_acts(ASSIGN, incident_id, actor, since_ms), why, assignee=assignee)
+
+        await do_once(act, was_done, again=since_ms is not None)
+        return await self.summary(incident_id)
 
     async def note(
         self,
@@ -142,40 +155,54 @@ class IncidentService:
         *,
         seen: Seen | None = None,
         request_id: str = "",
-        again: bool = False,
+        since_ms: int | None = None,
     ) -> IncidentSummary:
         """Write down what was found out, of an incident open or not; answers how it stands then.
 
-        `again` says that the same request may have done it before: then it is looked up first.
+        `since_ms` is when the same request first came, if it may have done it before: then that is looked up first.
         Raises NotFound, IncidentStale, InvalidInput, Unavailable.
         """
         lines = text.strip().replace("\r\n", "\n")
         if not lines or len(lines) > NOTE_MAX or not lines.replace("\n", "").replace("\t", "").isprintable():
             raise InvalidInput(f"a note is 1 to {NOTE_MAX} printable characters, in lines", "/text")
         incident = await self.summary(incident_id)
-        if again and await self._reads.has_note(incident_id, actor, lines):
+        if since_ms is not None and await self._reads.has_note(incident_id, actor, lines, since_ms):
             return incident
         _check_seen(incident, seen)
         if await self._store.fetch("note_incident", incident_id, actor, lines, request_id):
-            _say("note_incident", incident_id, actor, lines, request_id)
+            _say(NOTE, incident_id, actor, lines, request_id)
         return await self.summary(incident_id)
 
     async def resolve(
-        self, incident_id: int, actor: str, reason: str, *, seen: Seen | None = None, request_id: str = ""
+        self,
+        incident_id: int,
+        actor: str,
+        reason: str,
+        *,
+        seen: Seen | None = None,
+        request_id: str = "",
+        since_ms: int | None = None,
     ) -> IncidentSummary:
         """Close an open incident that no verb closes; answers how it stands then.
 
+        `since_ms` is when the same request first came, if it may have done it before: then that is looked up first.
         Raises NotFound, IncidentStale, IncidentConflict (it is resolved, or a verb on its saga is asked for),
         Unavailable.
         """
-        incident = await self._open(incident_id, seen)
-        _check_closable(incident)
-        rows = await self._store.fetch(
-            "resolve_incident", incident_id, actor, reason, request_id, incident.acts, sorted(BY_HAND)
-        )
-        if rows:
-            _say("resolve_incident", incident_id, actor, reason, request_id)
-        return await self._done(incident_id, rows)
+
+        async def act() -> None:
+            incident = await self._open(incident_id, seen)
+            _check_closable(incident)
+            arguments = (incident_id, actor, reason, request_id, incident.acts, sorted(BY_HAND))
+            if not await self._store.fetch("resolve_incident", *arguments):
+                raise await self._outrun(incident_id)
+            _say(RESOLVE, incident_id, actor, reason, request_id)
+
+        async def was_done() -> bool:
+            return await self._audit.was_done(_acts(RESOLVE, incident_id, actor, since_ms), reason)
+
+        await do_once(act, was_done, again=since_ms is not None)
+        return await self.summary(incident_id)
 
     async def _open(self, incident_id: int, seen: Seen | None) -> IncidentSummary:
         incident = await self.summary(incident_id)
@@ -184,14 +211,21 @@ class IncidentService:
             raise _closed(incident)
         return incident
 
-    async def _done(self, incident_id: int, rows: list[Any]) -> IncidentSummary:
+    async def _outrun(self, incident_id: int) -> IncidentConflict:
+        """What to say when an incident has changed between the look at it and the act."""
         after = await self.summary(incident_id)
-        if rows:
-            return after
         if after.state != "open":
-            raise _closed(after)
+            return _closed(after)
         _check_closable(after)
-        raise IncidentConflict(f"somebody has just acted on incident {after.id}: look at it again", after)
+        return IncidentConflict(f"somebody has just acted on incident {after.id}: look at it again", after)
+
+
+def _acts(action: str, incident_id: int, actor: str, since_ms: int | None) -> AuditFilter:
+    return AuditFilter(actor=actor, action=action, subject=_subject(incident_id), since_ms=since_ms)
+
+
+def _subject(incident_id: int) -> str:
+    return f"incident:{incident_id}"
 
 
 def _say(action: str, incident_id: int, actor: str, reason: str, request_id: str) -> None:
@@ -200,7 +234,7 @@ def _say(action: str, incident_id: int, actor: str, reason: str, request_id: str
         action=action,
         reason=reason[:REASON_MAX],
         request_id=request_id,
-        subject=f"incident:{incident_id}",
+        subject=_subject(incident_id),
     )
 
 

@@ -6,7 +6,7 @@ by the recovery worker should that die: once the act is committed it happens.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -20,9 +20,11 @@ from coordinator.errors import Conflict, InvalidInput, NotFound, StaleVersion, U
 from coordinator.kafka.records import Record
 from coordinator.observability.acts import say_act
 from coordinator.observability.metrics import Metrics
+from coordinator.services.acting import do_once
 from coordinator.services.legibility import KeptRecord, Legible, Refusal, changed_identity, legible, refusal_of
 from coordinator.services.recovery import LEASE_MS, send_again
 from coordinator.services.words import says_something
+from coordinator.store.audit import AuditFilter
 from coordinator.store.letters import LAST_LETTER, KeptLetter, LetterFilter, LetterReads, LetterSummary
 from coordinator.store.postgres import PostgresStore
 
@@ -33,6 +35,7 @@ ACTOR_MAX = 200  # characters
 REASON_MAX = 500
 STATES = ("open", "redriven", "discarded")
 ReadAgain = Callable[[str, int, int], Awaitable[Record | None]]  # of a topic, a partition, at an offset
+REDRIVE, DISCARD = "redrive", "discard"  # how the audit calls the acts
 KINDS = ("record", "action", "compensation")
 
 
@@ -137,63 +140,90 @@ class LetterService:
         new_identity: bool = False,
         seen: Seen | None = None,
         request_id: str = "",
+        since_ms: int | None = None,
     ) -> LetterSummary:
         """Send an open record again to where it came from; answers what became of the letter.
 
         `value` replaces the record's value; `headers` replaces the headers that it names, or removes them with None.
         The key stays; a value that speaks of another saga or command is refused unless `new_identity` says that this
-        is meant. Raises NotFound, LetterStale (it is not as it was `seen`), LetterConflict, LetterRefused (it would be
-        set aside at once), InvalidInput, or Unavailable: then the outcome is open, and the letter's state tells.
+        is meant. `since_ms` is when the same request first came, if it may have done it before: then that is looked up
+        first. Raises NotFound, LetterStale (it is not as it was `seen`), LetterConflict, LetterRefused (it would be set
+        aside at once), InvalidInput, or Unavailable: then the outcome is open, and the letter's state tells.
         """
         _check_words(actor, reason)
-        kept = await self._kept(letter_id)
-        _check_seen(kept.summary, seen)
-        self._check_open(kept.summary, "send it again", "retry")
-        self._check_single(kept.summary)
-        kept = await self._completed(kept)
-        _check_whole(kept, value, headers)
-        current = _current(kept)
-        edited = _edited(current, value, headers or {})
-        self._check_edit(_original(kept), edited, new_identity=new_identity)
-        rows = await self._store.fetch(
-            "redrive_dead_letter",
-            letter_id,
-            kept.summary.tries,
-            actor,
-            reason,
-            kept.edited_value if value is None else value,
-            headers_json(edited.headers) if headers else kept.edited_headers,
-            LEASE_MS,
-            request_id,
-        )
-        if not rows:
-            raise _moved_on((await self._kept(letter_id)).summary)
-        say_act(actor=actor, action="redrive", reason=reason, request_id=request_id, letter_id=letter_id)
+
+        async def act() -> None:
+            kept = await self._kept(letter_id)
+            _check_seen(kept.summary, seen)
+            self._check_open(kept.summary, "send it again", "retry")
+            self._check_single(kept.summary)
+            kept = await self._completed(kept)
+            _check_whole(kept, value, headers)
+            edited = _edited(_current(kept), value, headers or {})
+            self._check_edit(_original(kept), edited, new_identity=new_identity)
+            new_value = kept.edited_value if value is None else value
+            new_headers = headers_json(edited.headers) if headers else kept.edited_headers
+            arguments = (letter_id, kept.summary.tries, actor, reason, new_value, new_headers, LEASE_MS, request_id)
+            rows = await self._store.fetch("redrive_dead_letter", *arguments)
+            if not rows:
+                raise _moved_on((await self._kept(letter_id)).summary)
+            say_act(actor=actor, action=REDRIVE, reason=reason, request_id=request_id, letter_id=letter_id)
+            await self._send(letter_id, rows)
+
+        return await self._once(act, REDRIVE, letter_id, actor, reason, since_ms)
+
+    async def discard(
+        self,
+        letter_id: int,
+        actor: str,
+        reason: str,
+        *,
+        seen: Seen | None = None,
+        request_id: str = "",
+        since_ms: int | None = None,
+    ) -> LetterSummary:
+        """Close an open record for good; answers what became of the letter.
+
+        `since_ms` is when the same request first came, if it may have done it before: then that is looked up first.
+        Raises NotFound, LetterStale, LetterConflict, InvalidInput, or Unavailable: then the outcome is open.
+        """
+        _check_words(actor, reason)
+
+        async def act() -> None:
+            letter = (await self._kept(letter_id)).summary
+            _check_seen(letter, seen)
+            self._check_open(letter, "discard it", "resolve")
+            if not await self._store.fetch("discard_dead_letter", letter_id, actor, reason, request_id, letter.tries):
+                raise _moved_on((await self._kept(letter_id)).summary)
+            say_act(actor=actor, action=DISCARD, reason=reason, request_id=request_id, letter_id=letter_id)
+
+        return await self._once(act, DISCARD, letter_id, actor, reason, since_ms)
+
+    async def _once(
+        self,
+        act: Callable[[], Awaitable[None]],
+        action: str,
+        letter_id: int,
+        actor: str,
+        reason: str,
+        since_ms: int | None,
+    ) -> LetterSummary:
+        """Do an act unless the same request has done it since then; answers what became of the letter."""
+
+        async def was_done() -> bool:
+            await self._kept(letter_id)  # the audit knows of no other ids
+            chosen = AuditFilter(actor=actor, action=action, letter_id=letter_id, since_ms=since_ms)
+            return await self._reads.audit.was_done(chosen, reason)
+
+        await do_once(act, was_done, again=since_ms is not None)
+        return (await self._kept(letter_id)).summary
+
+    async def _send(self, letter_id: int, rows: Sequence[Any]) -> None:
         try:
             await send_again(self._store, self._bus, self._topology, rows)
         except Unavailable as error:
             log.info("dead_letter_sent_later", letter_id=letter_id, reason=str(error))
         self._metrics.redriven.labels("person").inc()
-        return (await self._kept(letter_id)).summary
-
-    async def discard(
-        self, letter_id: int, actor: str, reason: str, *, seen: Seen | None = None, request_id: str = ""
-    ) -> LetterSummary:
-        """Close an open record for good; answers what became of the letter.
-
-        Raises NotFound, LetterStale, LetterConflict, InvalidInput, or Unavailable: then the outcome is open.
-        """
-        _check_words(actor, reason)
-        kept = await self._kept(letter_id)
-        _check_seen(kept.summary, seen)
-        self._check_open(kept.summary, "discard it", "resolve")
-        rows = await self._store.fetch("discard_dead_letter", letter_id, actor, reason, request_id, kept.summary.tries)
-        if rows:
-            say_act(actor=actor, action="discard", reason=reason, request_id=request_id, letter_id=letter_id)
-        after = (await self._kept(letter_id)).summary
-        if not rows:
-            raise _moved_on(after)
-        return after
 
     async def _kept(self, letter_id: int) -> KeptLetter:
         kept = await self._reads.letter(letter_id) if 0 < letter_id <= LAST_LETTER else None

@@ -32,10 +32,10 @@ class KeptAnswer(msgspec.Struct, frozen=True):
 
 
 class Held(msgspec.Struct, frozen=True):
-    """The key is ours under `claim`; `again` says that the same request may have done something before."""
+    """The key is ours under `claim`; `since_ms` is when the same request first came, if it may have done something."""
 
     claim: str
-    again: bool
+    since_ms: int | None
 
 
 class InFlight(msgspec.Struct, frozen=True):
@@ -108,7 +108,7 @@ def _key_of(asked: AskedUnder) -> tuple[str, str]:
 
 def _claimed(row: asyncpg.Record) -> Claimed:
     if row["tries"] is not None:
-        return Held(row["claim"], row["tries"] > 1)
+        return Held(row["claim"], row["created_ms"] if row["tries"] > 1 else None)
     if row["same"] is False:
         return OfAnother()
     if row["status"] is None:

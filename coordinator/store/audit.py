@@ -11,6 +11,7 @@ from coordinator.store.reads import SagaReads
 from coordinator.wire.rfc3339 import format_ms
 
 LAST_ACT = 2**63 - 1
+ALIKE_MAX = 200  # acts that are looked at to find one
 
 
 class AuditEntry(msgspec.Struct, frozen=True):
@@ -71,6 +72,14 @@ class AuditReads:
         name, arguments = _query(chosen)
         rows = await self._reads.fetch(name, last, limit, first, chosen.since_ms, chosen.until_ms, *arguments)
         return [_entry(row) for row in rows]
+
+    async def was_done(self, chosen: AuditFilter, reason: str, **after: Any) -> bool:
+        """Whether an act that fits a filter was done because of `reason` and left `after`; raises Unavailable."""
+        for entry in await self.page(chosen, None, ALIKE_MAX):
+            state = {} if entry.state_after is None else msgspec.json.decode(entry.state_after)
+            if entry.outcome == "done" and entry.reason == reason and state == state | after:
+                return True
+        return False
 
 
 def _query(chosen: AuditFilter) -> tuple[str, tuple[Any, ...]]:

@@ -94,9 +94,9 @@ class IncidentReads:
         rows = await self._reads.fetch("list_incident_notes", incident_id, NOTES_MAX)
         return [IncidentNote(row["id"], format_ms(row["at_ms"]), row["actor"], row["text"]) for row in rows]
 
-    async def has_note(self, incident_id: int, actor: str, text: str) -> bool:
-        """Whether somebody has written this down about an incident; raises Unavailable."""
-        return bool(await self._reads.fetch("find_incident_note", incident_id, actor, text))
+    async def has_note(self, incident_id: int, actor: str, text: str, since_ms: int) -> bool:
+        """Whether somebody has written this down about an incident since then; raises Unavailable."""
+        return bool(await self._reads.fetch("find_incident_note", incident_id, actor, text, since_ms))
 
     async def _some(self, chosen: IncidentFilter, first: int, limit: int) -> IncidentPage:
         rows = await self._reads.fetch(

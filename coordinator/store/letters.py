@@ -7,6 +7,7 @@ from typing import Any
 import asyncpg
 import msgspec
 
+from coordinator.store.audit import AuditReads
 from coordinator.store.reads import SagaReads
 from coordinator.wire.rfc3339 import format_ms
 
@@ -67,6 +68,7 @@ class LetterReads:
 
     def __init__(self, reads: SagaReads) -> None:
         self._reads = reads
+        self.audit = AuditReads(reads)
 
     async def page(self, chosen: LetterFilter, before: int | None, limit: int) -> list[LetterSummary]:
         """Letters that fit a filter, newest first, from behind the id `before`; raises Unavailable."""

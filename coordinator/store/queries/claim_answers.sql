@@ -24,10 +24,11 @@ claimed AS (
             k.status IS NULL AND k.fingerprint = excluded.fingerprint
             AND k.claimed_at < now() - interval '30 seconds'
         )
-    RETURNING k.claim, k.tries
+    RETURNING k.claim, k.tries, k.created_at
 )
 SELECT
-    a.claim::text AS claim, c.tries, k.fingerprint = a.fingerprint AS same, k.status, k.headers, k.body
+    a.claim::text AS claim, c.tries, floor(extract(epoch FROM c.created_at) * 1000)::bigint AS created_ms,
+    k.fingerprint = a.fingerprint AS same, k.status, k.headers, k.body
 FROM asked AS a
 LEFT JOIN claimed AS c ON c.claim = a.claim
 LEFT JOIN idempotency_key AS k ON c.tries IS NULL AND k.actor = a.actor AND k.key = a.key

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from coordinator.errors import Unavailable
 from coordinator.services.incidents import BY_HAND
 from tests.integration.api.desk import Desk
 from tests.integration.api.server import order
@@ -49,27 +48,6 @@ async def test_an_incident_of_a_foreign_saga_is_not_there(desk: Desk) -> None:
         assert incident in [each["id"] for each in listed]
     assert await _row(desk, incident) == before
     assert (await desk.post(f"{one}/notes", {"text": "seen"}, own)).status_code == 200
-
-
-async def test_a_note_whose_answer_was_lost_is_written_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The note was committed and nobody heard of it: the same request under its key, even as of before, finds it."""
-    incident = await desk.incident(await _saga(desk, "incident-lost"), "late")
-    target, note = f"{INCIDENTS}/{incident}/notes", {"text": "the carrier is slow"}
-    headers = {"authorization": "Bearer operator", "idempotency-key": "note-1", "if-match": '"0-open"'}
-    fetch = desk.office.store.fetch
-
-    async def lost(name: str, *arguments: Any) -> Any:
-        found = await fetch(name, *arguments)
-        if name == "note_incident":
-            raise Unavailable("the connection is gone")
-        return found
-
-    monkeypatch.setattr(desk.office.store, "fetch", lost)
-    assert (await desk.client.post(target, json=note, headers=headers)).status_code == 503
-    monkeypatch.undo()
-    assert (await desk.client.post(target, json=note, headers=headers)).status_code == 200
-    shown = (await desk.get(f"{INCIDENTS}/{incident}")).json()
-    assert (shown["acts"], [each["text"] for each in shown["notes"]]) == (1, [note["text"]])
 
 
 async def test_an_incident_is_taken_written_about_and_closed(desk: Desk) -> None:
