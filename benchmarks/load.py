@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import msgspec
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.producer.message_accumulator import BatchBuilder
 
+from benchmarks.http_client import HttpClient
 from benchmarks.servers import Bench, Site
 from coordinator.kafka import inside
 from coordinator.wire.cloudevents import message_headers
@@ -240,21 +240,22 @@ async def time_whole_sagas(bench: Bench, site: Site, count: int, per_second: flo
     watcher = await _Watcher.open(bench, site)
     sagas = Sagas.completing(count)
     result = Latencies([], [])
-    client = await _Client.open(bench.port)
+    client = HttpClient(bench.port)
     started = asyncio.get_running_loop().time()
     tasks = []
     for number, (_, one) in enumerate(sagas.inputs()):
         await asyncio.sleep(max(0.0, started + number / per_second - asyncio.get_running_loop().time()))
         tasks.append(asyncio.create_task(_time_one(client, watcher, one, result)))
     await asyncio.gather(*tasks)
-    await client.close()
+    client.close()
     await watcher.close()
     return result
 
 
-async def _time_one(client: _Client, watcher: _Watcher, one: dict[str, object], result: Latencies) -> None:
+async def _time_one(client: HttpClient, watcher: _Watcher, one: dict[str, object], result: Latencies) -> None:
     began = time.perf_counter()
-    saga_id = await client.start(one)
+    answer = await client.post("/v1/sagas", {"definition": DEFINITION, "input": one})
+    saga_id = str(answer["id"])
     result.answers.append(time.perf_counter() - began)
     ended = await watcher.completed(saga_id)
     result.wholes.append(ended - began)
@@ -292,37 +293,3 @@ class _Watcher:
                 for row in await query.fetch(list(self._waiting)):
                     self._waiting.pop(row["id"]).set_result(time.perf_counter())
             await asyncio.sleep(0.002)
-
-
-class _Client:
-    """A small HTTP client over kept connections; its cost is part of what it times."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
-
-    @classmethod
-    async def open(cls, port: int) -> _Client:
-        return cls(port)
-
-    async def start(self, one: dict[str, object]) -> str:
-        """Start one saga; answers its id."""
-        body = json.dumps({"definition": DEFINITION, "input": one}).encode()
-        while self._idle and self._idle[-1][0].at_eof():  # the server ends connections that have rested for long
-            self._idle.pop()
-        reader, writer = self._idle.pop() if self._idle else await asyncio.open_connection("127.0.0.1", self._port)
-        writer.write(
-            b"POST /v1/sagas HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
-            b"content-length: %d\r\n\r\n%b" % (len(body), body)
-        )
-        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
-        length = int(head.partition("content-length:")[2].partition("\r\n")[0])
-        answer = await reader.readexactly(length)
-        if not head.startswith(("http/1.1 201", "http/1.1 202")):
-            raise RuntimeError(f"POST /v1/sagas answered {head.partition(chr(13))[0]}: {answer.decode()[:500]}")
-        self._idle.append((reader, writer))
-        return str(json.loads(answer)["id"])
-
-    async def close(self) -> None:
-        for _, writer in self._idle:
-            writer.close()

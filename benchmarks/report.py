@@ -47,6 +47,8 @@ TARGETS = (
     Target("ratio_events", "throughput with saga.events on / off", 0.80, at_least=True),
     Target("p50_ms", "whole saga at 20 per second, p50 ms", 20),
     Target("p99_ms", "whole saga at 20 per second, p99 ms", 60),
+    Target("starts_single_per_second", "starts per second, one a request", 300, at_least=True),
+    Target("starts_bulk_per_second", "starts per second, many a request", 3_000, at_least=True),
     Target("rss_idle_mb", "coordinator, MB resident when idle", 150),
     Target("rss_20000_in_flight_mb", "the same with 20,000 sagas in flight", 350),
     Target("ratio_finished", "throughput beside 1,000,000 finished sagas / none", 0.85, at_least=True),

@@ -15,6 +15,7 @@ from benchmarks.finished import insert_finished
 from benchmarks.lists import measure_lists
 from benchmarks.runs import Run, empty_tables, measure_runs, warm_up
 from benchmarks.servers import SAMPLES, Bench, Site, say
+from benchmarks.starts import measure_starts
 
 Figures = dict[str, Any]
 """Figure -> number, list or table, as the JSON line has them."""
@@ -40,6 +41,8 @@ class Plan(msgspec.Struct, frozen=True):
     finished: int = 1_000_000
     hung: int = 100_000
     samples: int = 10_000
+    starts: int = 4_000  # one a request
+    starts_bulk: int = 20_000
     listeners: int = 100
     listed: int = 1_000_000
     requests: int = 200  # per filter
@@ -58,6 +61,8 @@ QUICK = Plan(
     finished=50_000,
     hung=20_000,
     samples=3_000,
+    starts=1_000,
+    starts_bulk=5_000,
     listed=100_000,
     requests=50,
 )
@@ -266,6 +271,14 @@ def latency(bench: Bench, site: Site, plan: Plan) -> Figures:
     return figures
 
 
+def starts(bench: Bench, site: Site, plan: Plan) -> Figures:
+    """Sagas started per second through the API, while the same process runs them."""
+    bench.start_coordinator(site, role="all")
+    figures = asyncio.run(measure_starts(bench, site, plan.starts, plan.starts_bulk, plan.runs))
+    bench.start_coordinator(site)
+    return figures
+
+
 def samples(bench: Bench, site: Site, plan: Plan) -> Figures:
     """Throughput with the four sample participants, each with its own tables, inbox and outbox."""
     own = bench.new_site("samples")  # they would read the commands that the lean participant has answered
@@ -339,6 +352,7 @@ STAGES: dict[str, Callable[[Bench, Site, Plan], Figures]] = {
     "in_flight": in_flight,
     "naive": naive,
     "latency": latency,
+    "starts": starts,
     "events": events,
     "streams": streams,
     "samples": samples,

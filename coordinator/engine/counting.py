@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeAlias
 
 from coordinator.engine.draft import Transitioned
 from coordinator.observability.metrics import Metrics
@@ -13,6 +14,7 @@ _SUSPENDED, _COMPENSATING = SagaStatus.SUSPENDED, SagaStatus.COMPENSATING
 _ISSUED, _BACKING_OFF, _COMPLETED = Outcome.ISSUED, Outcome.BACKING_OFF, Outcome.COMPLETED
 _NOT_UNDOING = Undo.NONE
 _UNDOING = frozenset({Undo.ISSUED, Undo.BACKING_OFF, Undo.DEAD_LETTERED})
+_PENDING = SagaStatus.PENDING  # where most transitions lead, and nobody counts
 _REPLIES = {
     "StepCompleted": "completed",
     "StepFailed": "failed",
@@ -20,6 +22,13 @@ _REPLIES = {
     "CompensationCompleted": "compensated",
     "CompensationFailed": "compensation_failed",
 }
+
+
+_ANSWERS = frozenset({"StepCompleted", "StepFailed"})
+
+Answered: TypeAlias = Callable[[str, int, list[int | None], bool], None]
+"""Hears of a participant's answers: its name, when (ms), how long each took (None: that cannot be told), and whether
+they were failures."""
 
 
 def is_counted(old: SagaStatus | None, new: SagaStatus, facing: Facing) -> bool:
@@ -35,10 +44,14 @@ def is_counted(old: SagaStatus | None, new: SagaStatus, facing: Facing) -> bool:
 
 
 class Counting:
-    """Counts batches; remembers of definitions what it needs for each transition."""
+    """Counts batches; remembers of definitions what it needs for each transition.
 
-    def __init__(self, metrics: Metrics) -> None:
+    `answered` hears what participants answered to actions.
+    """
+
+    def __init__(self, metrics: Metrics, answered: Answered | None = None) -> None:
         self._metrics = metrics
+        self._answered = answered
         self._steps: dict[tuple[int, str], _Step] = {}
 
     def count(self, transitions: Iterable[Transitioned], now_ms: int) -> None:
@@ -61,18 +74,27 @@ class Counting:
                     and active.first_issued is None
                     and transition.event == "StepCompleted"
                     and old.deadline_ms is not None
+                    and step.progress_max_ms is None
                 ):
                     if not step.completed_ms:
                         batch.steps.append(step)
                     step.completed_ms.append(now_ms - old.deadline_ms + step.timeout_ms)
                 else:
                     _count_step(batch, transition, step, old, new, now_ms)
-            if saga.status is not before.status and is_counted(before.status, saga.status, before.facing):
-                key = (saga.definition, saga.status.value)
+            status = saga.status
+            if (
+                status is not _PENDING
+                and status is not before.status
+                and is_counted(before.status, status, before.facing)
+            ):
+                key = (saga.definition, status.value)
                 batch.moved[key] = batch.moved.get(key, 0) + 1
-                if saga.status in TERMINAL:
+                if status in TERMINAL:
                     batch.durations.setdefault(key, []).append(now_ms - active.started_ms)
         batch.take_completed()
+        if self._answered is not None:
+            for (participant, failed), latencies in batch.latencies.items():
+                self._answered(participant, now_ms, latencies, failed)
         self._metrics.count_sagas(batch.started, batch.moved, batch.durations)
         self._metrics.count_steps(batch.ended, batch.replies, batch.retried)
 
@@ -86,7 +108,10 @@ class Counting:
 class _Step:
     """What of a step's definition counts; `completed_ms` is of the batch in hand."""
 
-    __slots__ = ("completed_ms", "definition", "name", "participant", "position", "timeout_ms", "undo_timeout_ms")
+    __slots__ = (
+        *("completed_ms", "definition", "name", "participant", "position"),
+        *("progress_max_ms", "timeout_ms", "undo_timeout_ms"),
+    )
 
     def __init__(self, definition: SagaDefinition, name: str) -> None:
         self.definition = definition.name
@@ -95,6 +120,7 @@ class _Step:
         step = definition.steps[self.position]
         self.participant = step.participant
         self.timeout_ms = step.timeout_ms
+        self.progress_max_ms = step.progress_max_ms
         self.undo_timeout_ms = step.compensation_timeout_ms
         self.completed_ms: list[int] = []
 
@@ -102,7 +128,7 @@ class _Step:
 class _Batch:
     """The numbers of one batch."""
 
-    __slots__ = ("durations", "ended", "moved", "replies", "retried", "started", "steps")
+    __slots__ = ("durations", "ended", "latencies", "moved", "replies", "retried", "started", "steps")
 
     def __init__(self) -> None:
         self.started: dict[str, int] = {}
@@ -111,6 +137,7 @@ class _Batch:
         self.ended: dict[tuple[str, ...], list[int]] = {}
         self.replies: dict[tuple[str, ...], int] = {}
         self.retried: dict[tuple[str, ...], int] = {}
+        self.latencies: dict[tuple[str, bool], list[int | None]] = {}
         self.steps: list[_Step] = []
 
     def take_completed(self) -> None:
@@ -119,6 +146,7 @@ class _Batch:
             self.ended.setdefault((step.definition, step.name, "completed"), []).extend(step.completed_ms)
             answered = (step.participant, "completed")
             self.replies[answered] = self.replies.get(answered, 0) + len(step.completed_ms)
+            self.latencies.setdefault((step.participant, False), []).extend(step.completed_ms)
             step.completed_ms = []
 
 
@@ -129,6 +157,8 @@ def _count_step(
     if reply is not None:
         answered = (step.participant, reply)
         batch.replies[answered] = batch.replies.get(answered, 0) + 1
+    if transition.event in _ANSWERS:
+        _count_answer(batch, step, old, now_ms, failed=transition.event == "StepFailed")
     ended = _end_of(old, new)
     if ended is None:
         _go_on(batch, transition, step, old, new)
@@ -136,6 +166,15 @@ def _count_step(
     since_ms = _first_issued(transition, step, old)
     if since_ms is not None:
         batch.ended.setdefault((step.definition, step.name, ended), []).append(now_ms - since_ms)
+
+
+def _count_answer(batch: _Batch, step: _Step, old: StepState, now_ms: int, *, failed: bool) -> None:
+    """An action that was waited for is answered; of one that was asked for again nobody can tell which attempt was."""
+    if old.outcome is not _ISSUED and old.outcome is not _BACKING_OFF:
+        return
+    since_ms = _issued(step, old, undoing=False) if old.attempt == 1 else None
+    latency_ms = None if since_ms is None else now_ms - since_ms
+    batch.latencies.setdefault((step.participant, failed), []).append(latency_ms)
 
 
 def _end_of(old: StepState, new: StepState) -> str | None:
@@ -161,7 +200,7 @@ def _go_on(batch: _Batch, transition: Transitioned, step: _Step, old: StepState,
         key = (step.participant, "compensation" if undoing else "action")
         batch.retried[key] = batch.retried.get(key, 0) + 1
     if old.outcome is _ISSUED or undoing:
-        since_ms = _issued(step, old, undoing)
+        since_ms = _issued(step, old, undoing=undoing)
         if since_ms is not None:
             active = transition.active
             if active.first_issued is None:
@@ -174,12 +213,14 @@ def _first_issued(transition: Transitioned, step: _Step, old: StepState) -> int 
     undoing = old.undo in _UNDOING
     known = transition.active.first_issued
     since_ms = known.pop((step.position, undoing), None) if known else None
-    return _issued(step, old, undoing) if since_ms is None else since_ms
+    return _issued(step, old, undoing=undoing) if since_ms is None else since_ms
 
 
-def _issued(step: _Step, old: StepState, undoing: bool) -> int | None:
+def _issued(step: _Step, old: StepState, *, undoing: bool) -> int | None:
     """When the command that is waited for was issued; None when none is."""
     waited_for = old.undo is Undo.ISSUED if undoing else old.outcome is _ISSUED
     if not waited_for or old.deadline_ms is None:
         return None
+    if not undoing and step.progress_max_ms is not None and old.limit_ms is not None:
+        return old.limit_ms - step.progress_max_ms  # progress has moved the deadline
     return old.deadline_ms - (step.undo_timeout_ms if undoing else step.timeout_ms)

@@ -11,7 +11,7 @@ import structlog
 from coordinator.engine.cache import ActiveSaga, SagaCache, from_row
 from coordinator.engine.clock import DatabaseClock, new_saga_id
 from coordinator.engine.draft import Draft
-from coordinator.engine.flow import Answered, Flow
+from coordinator.engine.flow import Flow
 from coordinator.engine.letters import TRANSIENT, Crowds, dead_record, reference_of
 from coordinator.engine.messages import CommandBuilder, refusal_id
 from coordinator.engine.ownership import Ownership
@@ -33,7 +33,6 @@ from coordinator.observability.tracing import Tracing
 from coordinator.saga import machine
 from coordinator.saga.definition import RECOVERY, Retry
 from coordinator.saga.effects import Moved, Verdict
-from coordinator.saga.events import StepCompleted, StepFailed
 from coordinator.store.batch import Token
 from coordinator.wire.cloudevents import event_headers
 from coordinator.wire.messages import StartRefused
@@ -163,9 +162,6 @@ class Decider:
         return True
 
 
-_ANSWERS = (StepCompleted, StepFailed)
-
-
 class _Judge:
     """One pass over one batch."""
 
@@ -227,10 +223,6 @@ class _Judge:
             return self._set_aside(arrival, "internal", repr(error)), "internal"
         if isinstance(decision, Moved):
             self.draft.move(active, before, event, decision, self._now_ms, roll)
-            if decision.verdict is Verdict.APPLIED and isinstance(event, _ANSWERS):
-                position = active.definition.index[event.step_name]
-                step, state = active.definition.steps[position], before.steps[position]
-                self.draft.answers.append(Answered(step, state, event, self._now_ms))
             if self._d.tracing is not None:
                 span = reply_span(self._d.tracing, active, arrival, self._d.topology.replies)
                 self.draft.spans += [] if span is None else [span]

@@ -11,7 +11,7 @@ from typing import assert_never
 import msgspec
 
 from coordinator.engine.cache import ActiveSaga
-from coordinator.engine.flow import Answered, Taken
+from coordinator.engine.flow import Taken
 from coordinator.engine.journal import BEGAN, began, entry
 from coordinator.engine.messages import CommandBuilder
 from coordinator.engine.tracing import command_span
@@ -28,7 +28,7 @@ from coordinator.saga.effects import (
     ResolveIncidents,
 )
 from coordinator.saga.events import Event
-from coordinator.saga.model import Direction, Saga, SagaStatus, command_id, dump_state
+from coordinator.saga.model import RESTING, Direction, Saga, SagaStatus, command_id, dump_state
 from coordinator.store.batch import Batch, Token
 
 
@@ -53,8 +53,8 @@ class Written(msgspec.Struct, gc=False):
 class Draft:
     """Collects what one statement will write and what will be published after it.
 
-    `taken` is the room that it took of participants: whoever throws the draft away gives it back. `answers` are those
-    of participants that it writes, `spans` those of traces that are recorded.
+    `taken` is the room that it took of participants: whoever throws the draft away gives it back. `spans` are those of
+    traces that are recorded.
     """
 
     def __init__(self, commands: CommandBuilder, *, unless_unsent: bool = False) -> None:
@@ -64,7 +64,6 @@ class Draft:
         self.records: list[Outgoing] = []
         self.transitions: list[Transitioned] = []
         self.taken: list[Taken] = []
-        self.answers: list[Answered] = []
         self.spans: list[Span] = []
         self._begun: dict[str, Written] = {}
         self._moved: dict[str, Written] = {}
@@ -82,7 +81,7 @@ class Draft:
     def begin(self, active: ActiveSaga, moved: Moved, input_hash: bytes, now_ms: int) -> None:
         """Add a new saga with its key, first log entry and first command."""
         saga = moved.saga
-        waking_ms = saga.waking_ms
+        waking_ms, letters = saga.waits  # a new saga does not rest
         self.batch.start(
             saga.definition,
             active.business_key,
@@ -96,8 +95,8 @@ class Draft:
             waking_ms,
             saga.status,
             dump_state(saga),
-            saga.waits_at,
-            _first_wake_ms(active.definition, saga, now_ms),
+            letters,
+            _first_wake_ms(active.definition, saga.status, waking_ms, now_ms),
         )
         self.batch.tally(active.definition_id, None, saga.status)
         self.batch.log(saga.id, saga.version, active.part, BEGAN, None, saga.status, began(now_ms, saga.starts_ms))
@@ -121,11 +120,14 @@ class Draft:
         guarded = self._unless_unsent
         for written in self._moved.values():
             saga, before = written.saga, written.active.saga
-            waking_ms = written.waking_ms = saga.waking_ms
-            state = dump_state(saga)
-            move(saga.id, before.version, saga.version, saga.status, state, waking_ms, guarded, saga.waits_at)
-            if saga.status is not before.status:
-                tally(written.active.definition_id, before.status, saga.status)
+            status = saga.status
+            waking_ms, letters = saga.waits
+            if status in RESTING:
+                waking_ms = None
+            written.waking_ms = waking_ms
+            move(saga.id, before.version, saga.version, status, dump_state(saga), waking_ms, guarded, letters)
+            if status is not before.status:
+                tally(written.active.definition_id, before.status, status)
         return self.batch
 
     def settle(self) -> list[Written]:
@@ -195,12 +197,11 @@ class Draft:
         )
 
 
-def _first_wake_ms(definition: SagaDefinition, saga: Saga, now_ms: int) -> int | None:
+def _first_wake_ms(definition: SagaDefinition, status: SagaStatus, waking_ms: int | None, now_ms: int) -> int | None:
     """When the row of a new saga wakes: no later than any step's deadline can be, so that no step moves it forward.
 
     A saga that is still at its first step then is looked at a little too early, once.
     """
-    waking_ms = saga.waking_ms
-    if waking_ms is None or saga.status is SagaStatus.SCHEDULED:
+    if waking_ms is None or status is SagaStatus.SCHEDULED:
         return waking_ms
     return min(waking_ms, now_ms + definition.shortest_ms)

@@ -108,7 +108,12 @@ class Engine:
         )
         self.timers = Timers(store, inbox, clock, self.now, self.cache)
         self._observer = observer = Observer(
-            parts.metrics, clock, parts.lifecycle, log_transitions=parts.log_transitions, tracing=parts.tracing
+            parts.metrics,
+            clock,
+            parts.lifecycle,
+            log_transitions=parts.log_transitions,
+            tracing=parts.tracing,
+            answered=parts.flow.answered,
         )
         self.worker = BatchWorker(
             store,

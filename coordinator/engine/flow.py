@@ -23,10 +23,8 @@ from coordinator.engine.breaker import Breaker, BreakerState
 from coordinator.engine.cache import ActiveSaga
 from coordinator.engine.pulse import Pulse, Recent
 from coordinator.engine.slots import Slots
-from coordinator.saga.definition import Step
 from coordinator.saga.effects import IssueCommand, Moved
-from coordinator.saga.events import StepCompleted, StepFailed
-from coordinator.saga.model import Direction, Outcome, StepState
+from coordinator.saga.model import Direction, Outcome
 from coordinator.settings import FlowSettings
 
 log = structlog.get_logger()
@@ -49,15 +47,6 @@ class ParticipantState(msgspec.Struct, frozen=True):
     since_ms: int | None
     why: str | None
     heard_ms: int | None
-
-
-class Answered(NamedTuple):
-    """A participant has answered an action of a step, whose state was this before, at this moment."""
-
-    step: Step
-    before: StepState
-    reply: StepCompleted | StepFailed
-    at_ms: int
 
 
 class Taken(NamedTuple):
@@ -187,19 +176,11 @@ class Flow:
                 if line.breaker.heard(replies, now_ms):
                     log.info("breaker_closed", participant=name, held=line.held)
 
-    def answered(self, answers: Iterable[Answered]) -> None:
-        """Actions of one batch have come to something, and that is written."""
-        latencies: dict[tuple[str, bool], list[int | None]] = {}
-        at_ms = 0
-        for step, before, reply, at_ms in answers:
-            key = (step.participant, type(reply) is StepFailed)
-            if key not in latencies:
-                latencies[key] = []
-            latencies[key].append(_latency_ms(step, before, reply, at_ms))
-        for (name, failed), found in latencies.items():
-            line = self._lines.get(name)
-            if line is not None:
-                line.pulse.answered(at_ms, found, failed=failed)
+    def answered(self, name: str, at_ms: int, latencies_ms: Sequence[int | None], failed: bool) -> None:
+        """Actions of a participant have come to something, and that is written."""
+        line = self._lines.get(name)
+        if line is not None:
+            line.pulse.answered(at_ms, latencies_ms, failed=failed)
 
     def timed_out(self, names: Iterable[str], now_ms: int) -> None:
         """Actions came to nothing, one for each name."""
@@ -275,19 +256,6 @@ class Flow:
     def counts_slots(self) -> bool:
         """Whether what is in flight is counted with every decision."""
         return bool(self._limited)
-
-
-def _latency_ms(step: Step, before: StepState, reply: StepCompleted | StepFailed, at_ms: int) -> int | None:
-    """How long an attempt has taken; None where it is not the one that is outstanding.
-
-    Its issue is not written down: it follows from what the attempt was given, the time for it or for its progress.
-    """
-    deadline_ms = before.deadline_ms
-    if before.outcome is not _ISSUED or before.attempt != reply.attempt or deadline_ms is None:
-        return None
-    if step.progress_max_ms is None or before.limit_ms is None:
-        return at_ms - deadline_ms + step.timeout_ms
-    return at_ms - before.limit_ms + step.progress_max_ms
 
 
 class _Released:

@@ -7,7 +7,7 @@ import time
 
 import structlog
 
-from coordinator.engine.counting import Counting
+from coordinator.engine.counting import Answered, Counting
 from coordinator.engine.doubts import Doubts, LogReader
 from coordinator.engine.draft import Draft, Transitioned
 from coordinator.engine.lifecycle import Lifecycle
@@ -21,7 +21,10 @@ log = structlog.get_logger()
 
 
 class Observer:
-    """Counts what was committed; `log_transitions` adds one structured line per transition."""
+    """Counts what was committed; `log_transitions` adds one structured line per transition.
+
+    `answered` hears what participants answered to actions.
+    """
 
     def __init__(
         self,
@@ -31,6 +34,7 @@ class Observer:
         *,
         log_transitions: bool,
         tracing: Tracing | None = None,
+        answered: Answered | None = None,
     ) -> None:
         self.tracing = tracing
         self._statement_s = 0.0
@@ -38,7 +42,7 @@ class Observer:
         self._clock = clock
         self._lifecycle = lifecycle
         self._log_transitions = log_transitions
-        self._counting = Counting(metrics)
+        self._counting = Counting(metrics, answered)
         self._doubts = Doubts(clock)
         self._committed_ms = 0
 

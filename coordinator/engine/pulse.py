@@ -49,10 +49,11 @@ class Pulse:
         slot.replies += len(latencies)
         if failed:
             slot.failures += len(latencies)
-        for latency_ms, replies in Counter(latencies).items():
+        sizes = slot.latencies
+        for latency_ms in latencies:
             if latency_ms is not None:
                 size = size_of(latency_ms)
-                slot.latencies[size] = slot.latencies.get(size, 0) + replies
+                sizes[size] = sizes.get(size, 0) + 1
 
     def timed_out(self, now_ms: int) -> None:
         """An action was not answered in time."""

@@ -32,6 +32,7 @@ from coordinator.engine.slots import held_steps
 from coordinator.engine.timers import FIRE_MAX, Timers
 from coordinator.engine.topology import Topology
 from coordinator.errors import Unavailable
+from coordinator.kafka.records import Skipped
 from coordinator.saga import machine
 from coordinator.saga.definition import RECOVERY, Retry
 from coordinator.saga.effects import Moved
@@ -109,9 +110,9 @@ class BatchWorker:
             ids = saga_ids(arrivals)
             if self._hand is not None and not self._hand.saga_ids.isdisjoint(ids):
                 await self.land()
-            decided = await self._decide_ahead(arrivals, marks)
+            decided = await self._decide_ahead(arrivals) if self._are_ours(polled, marks) else None
             await self.land()
-            if decided is not None and len(self._still_ours(arrivals, marks)) < len(arrivals):
+            if decided is not None and not self._are_ours(polled, marks):
                 self._flow.give_back(decided.draft.taken)
                 decided = None
             task = asyncio.create_task(self._settle(arrivals, marks, decided))
@@ -170,13 +171,15 @@ class BatchWorker:
         beyond = 1 << 63
         return [arrival for arrival in arrivals if arrival.offset >= done.get(arrival.part, beyond)]
 
-    async def _decide_ahead(self, arrivals: list[Arrival], marks: Marks) -> Decided | None:
+    def _are_ours(self, polled: list[Polled], marks: Marks) -> bool:
+        """Whether all of what was polled is ours and new; each partition's are in order, so its first tells."""
+        done = self._ownership.unmoved(marks)
+        return all(part in done and offset >= done[part] for part, offset in map(_beginning, polled))
+
+    async def _decide_ahead(self, arrivals: list[Arrival]) -> Decided | None:
         """Decide while the batch before is being written; None when that must wait for it."""
-        ours = self._still_ours(arrivals, marks)
-        if len(ours) < len(arrivals) or not ours:
-            return None
         try:
-            return await self._decider.decide(ours)
+            return await self._decider.decide(arrivals)
         except Unavailable as error:
             log.info("decided_later", reason=str(error))
             return None
@@ -261,8 +264,6 @@ class BatchWorker:
                 self._held.append(written.active)
             elif written.waking_ms is not None and written.waking_ms < horizon_ms:
                 self._timers.arm(written.active, written.waking_ms)
-        if draft.answers:
-            self._flow.answered(draft.answers)
         self._observer.committed(draft.transitions, decided.verdicts, committed, draft.spans)
 
     # ------------------------------------------------------------ timers
@@ -382,6 +383,14 @@ class _Hand(NamedTuple):
 
     task: asyncio.Task[None]
     saga_ids: set[str]
+
+
+def _beginning(polled: Polled) -> tuple[int, int]:
+    """The partition of what was polled, and its first offset."""
+    if isinstance(polled, Skipped):
+        return polled.partition, polled.first_offset
+    part, records = polled
+    return part, records[0].offset
 
 
 def _unwritable(arrival: Arrival, detail: str) -> BadArrival:

@@ -155,14 +155,7 @@ class Saga(msgspec.Struct, frozen=True, gc=False):
     @property
     def deadline_ms(self) -> int | None:
         """The earliest moment at which the saga or one of its steps wants attention, or None."""
-        if self.status is _SCHEDULED:
-            return self.starts_ms
-        earliest = self.expires_ms
-        for step in self.steps:
-            moment = step.deadline_ms
-            if moment is not None and (earliest is None or moment < earliest):
-                earliest = moment
-        return earliest
+        return self.waits[0]
 
     @property
     def waking_ms(self) -> int | None:
@@ -170,16 +163,24 @@ class Saga(msgspec.Struct, frozen=True, gc=False):
         return None if self.status in RESTING else self.deadline_ms
 
     @property
-    def waits_at(self) -> str | None:
-        """At which steps the saga waits or, suspended, hangs: a letter of LETTERS for each; None where at none."""
-        if self.status in TERMINAL:
-            return None
-        letters = ""
+    def waits(self) -> tuple[int | None, str | None]:
+        """`deadline_ms`, and at which steps the saga waits or, suspended, hangs: a letter of LETTERS for each.
+
+        Both at once, because every transition writes both. No letters (None) where it waits at no step.
+        """
+        earliest, letters = self.expires_ms, ""
         suspended = self.status is _SUSPENDED
         for position, step in enumerate(self.steps):
-            if step.deadline_ms is not None or (suspended and step.hangs(self.facing)):
+            moment = step.deadline_ms
+            if moment is not None:
                 letters += LETTERS[position]
-        return letters or None
+                if earliest is None or moment < earliest:
+                    earliest = moment
+            elif suspended and step.hangs(self.facing):
+                letters += LETTERS[position]
+        if self.status is _SCHEDULED:
+            earliest = self.starts_ms
+        return earliest, (None if self.status in TERMINAL else letters or None)
 
 
 class SagaState(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):

@@ -5,19 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.structs import TopicPartition
 
 from coordinator.engine.clock import DatabaseClock
-from coordinator.engine.flow import Answered, Flow
+from coordinator.engine.flow import Flow
 from coordinator.kafka.lags import Lag, lags
-from coordinator.saga.events import Failure, StepCompleted, StepFailed
-from coordinator.saga.model import Outcome, StepState
 from coordinator.services.pulses import LIVE_S, Pulses
 from coordinator.settings import FlowSettings
 from deploy.local.stack import LocalStack
-from sagas.order_fulfillment import order_fulfillment
 from tests.integration.api.desk import Desk
 from tests.integration.api.office import SystemClock
 
@@ -38,16 +34,6 @@ class Process:
         """Write down what is known."""
         self.now.observe(await self.desk.office.store.now_ms())
         await self.pulses.run_once()
-
-
-def _answered(now_ms: int, latency_ms: int, how: str = "completed") -> Answered:
-    """Let an action of the inventory's be answered now, so long after its issue."""
-    step = order_fulfillment.steps[0]
-    said = ("c", step.name, step.participant, 1)
-    error = Failure("x", "x")
-    reply = StepFailed(*said, error=error) if how == "failed" else StepCompleted(*said, result=msgspec.Raw(b"{}"))
-    deadline_ms = now_ms - latency_ms + step.timeout_ms
-    return Answered(step, StepState(Outcome.ISSUED, attempt=1, deadline_ms=deadline_ms), reply, now_ms)
 
 
 async def _inventory(desk: Desk) -> Any:
@@ -75,7 +61,8 @@ async def test_what_processes_know_is_added_up(desk: Desk) -> None:
         await process.write()
     now_ms = one.now.now_ms()
     one.flow.heard(["inventory"], now_ms)
-    one.flow.answered([_answered(now_ms, 10)] * 98 + [_answered(now_ms, 1000, "failed")] * 2)
+    one.flow.answered("inventory", now_ms, [10] * 98, failed=False)
+    one.flow.answered("inventory", now_ms, [1000] * 2, failed=True)
     other.flow.timed_out(["inventory"] * 3, now_ms)
     for process in (one, other):
         await process.write()

@@ -110,7 +110,7 @@ class Workload:
             self._write(batch, one, moved, type(event).__name__)
             saga = moved.saga
             state = dump_state(saga)
-            batch.move(saga.id, before.version, saga.version, saga.status, state, saga.waking_ms, False, saga.waits_at)
+            batch.move(saga.id, before.version, saga.version, saga.status, state, saga.waking_ms, False, saga.waits[1])
         return batch
 
     async def run(self, made: Sequence[Made], *, refuse: str | None = None) -> None:
@@ -142,7 +142,7 @@ class Workload:
             saga.waking_ms,
             saga.status,
             dump_state(saga),
-            saga.waits_at,
+            saga.waits[1],
             self.now_ms + order_fulfillment.shortest_ms,
         )
 

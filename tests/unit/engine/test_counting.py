@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 from typing import Any, cast
 
 import msgspec
@@ -16,6 +17,7 @@ from coordinator.engine.doubts import FORGET_AFTER_S, Doubts
 from coordinator.engine.draft import Transitioned
 from coordinator.errors import Conflict
 from coordinator.observability.metrics import Metrics
+from coordinator.saga.definition import SagaDefinition, minutes
 from coordinator.saga.effects import Moved
 from coordinator.saga.events import (
     AbandonRequested,
@@ -28,6 +30,7 @@ from coordinator.saga.events import (
     RetryRequested,
     StepCompleted,
     StepFailed,
+    StepProgressed,
     SuspendRequested,
 )
 from coordinator.saga.machine import begin, decide, due
@@ -46,13 +49,17 @@ ACTS = ("complete", "fail", "undone", "undo_fails", "due", "retry", "resume", "s
 class Run:
     """A saga that is moved by events, as the engine would, and what was counted of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, definition: SagaDefinition = DEFINITION) -> None:
+        self.definition = definition
         self.metrics = Metrics()
-        self.counting = Counting(self.metrics)
+        self.answers: list[tuple[str, list[int | None], bool]] = []
+        self.counting = Counting(
+            self.metrics, lambda name, _, took_ms, failed: self.answers.append((name, took_ms, failed))
+        )
         self.now_ms = 1_000
-        begun = begin(DEFINITION, SAGA_ID, now_ms=self.now_ms, input_=b"{}")
+        begun = begin(definition, SAGA_ID, now_ms=self.now_ms, input_=b"{}")
         self.saga = begun.saga
-        self.active = ActiveSaga(self.saga, DEFINITION, 1, 0, "key", None, b"{}", self.now_ms)
+        self.active = ActiveSaga(self.saga, definition, 1, 0, "key", None, b"{}", self.now_ms)
         self.log = [self.saga.status.value]
         self.count(Transitioned(self.active, None, self.saga, "SagaStarted", None))
 
@@ -63,7 +70,7 @@ class Run:
     def hear(self, event: Event) -> None:
         """Let something happen, if it can."""
         try:
-            decision = decide(DEFINITION, self.saga, event, now_ms=self.now_ms, roll=0.5)
+            decision = decide(self.definition, self.saga, event, now_ms=self.now_ms, roll=0.5)
         except Conflict:
             return
         if isinstance(decision, Moved):
@@ -75,7 +82,7 @@ class Run:
     def pass_time(self, ms: int) -> None:
         """Wait, and let what is due happen."""
         self.now_ms += ms
-        for event in due(DEFINITION, self.saga, now_ms=self.now_ms):
+        for event in due(self.definition, self.saga, now_ms=self.now_ms):
             self.hear(event)
 
     def sample(self, name: str, **labels: str) -> float:
@@ -166,6 +173,33 @@ def test_an_undo_is_measured_by_itself() -> None:
     assert run.sample("saga_step_seconds_sum", **labels, outcome="compensated") == 3
     assert run.sample("saga_step_seconds_count", **labels, outcome="compensated") == 1
     assert run.saga.status == "failed"
+
+
+def test_an_answer_tells_how_long_it_took() -> None:
+    """It counts from the command's issue; of a step that was asked for twice nobody can tell which attempt it is of."""
+    run = Run()
+    run.now_ms += 250
+    run.hear(_reply(StepCompleted, 0, msgspec.Raw(b"{}")))
+    second = DEFINITION.steps[1]
+    run.pass_time(second.timeout_ms)
+    run.pass_time(60_000)
+    run.hear(msgspec.structs.replace(_reply(StepFailed, 1, Failure("no", "no")), attempt=2))
+    assert run.answers == [(FIRST.participant, [250], False), (second.participant, [None], True)]
+
+
+def test_progress_does_not_shorten_what_a_step_took() -> None:
+    """Reports of progress move an attempt's deadline; its time counts from its issue all the same."""
+    slow = replace(FIRST, progress_max=minutes(30))
+    run = Run(replace(DEFINITION, steps=(slow, *DEFINITION.steps[1:])))
+    for _ in range(2):
+        run.now_ms += 20_000
+        run.hear(_reply(StepProgressed, 0))
+    run.active.first_issued = None  # as a process that has just read the saga has it
+    run.now_ms += 1_000
+    run.hear(_reply(StepCompleted, 0, msgspec.Raw(b"{}")))
+    assert run.answers == [(FIRST.participant, [41_000], False)]
+    labels = {"saga_type": NAME, "step_name": FIRST.name, "outcome": "completed"}
+    assert run.sample("saga_step_seconds_sum", **labels) == 41
 
 
 class Clock:

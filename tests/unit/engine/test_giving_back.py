@@ -30,7 +30,8 @@ class Tried(Held):
             await self.worker._hold_back()
         else:
             self.flow.timed_out([SECOND] * 20, NOW_MS)
-        await self.take([self.start(f"tried-{number}") for number in range(count)])
+        if count:  # a poll brings no partition without a record
+            await self.take([self.start(f"tried-{number}") for number in range(count)])
         self.queues.now_ms = LATER_MS
         self.now.observe(LATER_MS)
         assert self.room() == PROBES

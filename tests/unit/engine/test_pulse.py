@@ -4,36 +4,14 @@ from __future__ import annotations
 
 import random
 
-import msgspec
 import pytest
 
-from coordinator.engine.flow import Answered, Flow
+from coordinator.engine.flow import Flow
 from coordinator.engine.pulse import SLOT_MS, SLOTS, Pulse, Recent, added, quantile_ms, size_of
-from coordinator.saga import machine
-from coordinator.saga.events import Failure, StepCompleted, StepFailed
-from coordinator.saga.model import Outcome, StepState
 from coordinator.settings import FlowSettings
-from sagas.order_fulfillment import order_fulfillment
-from sagas.travel_booking import travel_booking
 
 NOW_MS = 1_800_000_000_000
 SAGA = "0198c0de-0000-7000-8000-000000000001"
-
-
-def completed(attempt: int) -> StepCompleted:
-    """Make a reply that says that it is done."""
-    return StepCompleted("c", "reserve_inventory", "inventory", attempt, result=msgspec.Raw(b"{}"))
-
-
-def failed(attempt: int) -> StepFailed:
-    """Make a reply that says that it has failed."""
-    return StepFailed("c", "reserve_inventory", "inventory", attempt, error=Failure("x", "x"))
-
-
-def answer(reply: StepCompleted | StepFailed, after_ms: int) -> Answered:
-    """Let a reply to the first step of an order come so long after its issue."""
-    begun = machine.begin(order_fulfillment, SAGA, now_ms=NOW_MS, input_=b"{}").saga
-    return Answered(order_fulfillment.steps[0], begun.steps[0], reply, NOW_MS + after_ms)
 
 
 def test_what_came_of_actions_is_counted() -> None:
@@ -81,25 +59,10 @@ def test_of_nothing_there_is_no_quantile() -> None:
     assert quantile_ms({size_of(-5): 1}, 0.99) == 0
 
 
-def test_a_reply_tells_how_long_it_took() -> None:
-    """The latency counts from the issue of the attempt that was answered; of another attempt it cannot be told."""
-    flow = Flow(FlowSettings(), ["inventory"])
-    flow.answered([answer(completed(1), 250), answer(failed(2), 300)])
-    assert flow.pulses(NOW_MS)["inventory"] == Recent(2, 1, 0, {size_of(250): 1})
-
-
-def test_progress_does_not_shorten_a_latency() -> None:
-    """Reports of progress move an attempt's deadline; its latency counts from its issue all the same."""
-    flow = Flow(FlowSettings(), ["flight"])
-    step = travel_booking.steps[travel_booking.index["book_seats"]]
-    issued = StepState(Outcome.ISSUED, attempt=1, deadline_ms=NOW_MS + 900_000, limit_ms=NOW_MS + 1_800_000)
-    flow.answered([Answered(step, issued, completed(1), NOW_MS + 700_000)])
-    assert flow.pulses(NOW_MS)["flight"].latencies == {size_of(700_000): 1}
-
-
 def test_flow_keeps_the_pulse_of_each_participant() -> None:
     """Answers and timeouts count for the participant that they are of, and for no stranger."""
     flow = Flow(FlowSettings(), ["inventory", "payment"])
-    flow.answered([answer(completed(1), 8)])
+    flow.answered("inventory", NOW_MS, [8], failed=False)
+    flow.answered("stranger", NOW_MS, [8], failed=True)
     flow.timed_out(["payment", "stranger"], NOW_MS)
     assert flow.pulses(NOW_MS) == {"inventory": Recent(1, 0, 0, {8: 1}), "payment": Recent(0, 0, 1, {})}
