@@ -38,6 +38,7 @@ class Asking:
         self._within_s = within_s
         self.acknowledged: list[str] = []
         self.acts = 0
+        self.seen: dict[str, int] = {}  # the version that an operator looked at, by the reason given
 
     def begin(self) -> None:
         """Plan every start."""
@@ -67,6 +68,7 @@ class Asking:
     def _press(self, saga_id: str, verb: Verb | None = None) -> None:
         row = self._world.database.sagas[saga_id]
         chosen = verb or self._verb(saga_id)
+        self.seen[chosen.reason] = row.version
         for _ in range(2 if self._world.faults.happens("verb_twice") else 1):
             coordinator = self._somebody()
             if coordinator is not None:

@@ -14,45 +14,46 @@ OFF = 0.4  # the share of faults that a run does without
 
 RATES: dict[str, float] = {
     # the database
-    "commit_lost": 0.05,  # the statement is not executed, and the session is gone
-    "commit_unheard": 0.06,  # it is committed, and the answer is lost
-    "contended": 0.03,  # a lock was not to be had in time
-    "query_lost": 0.02,  # any other statement: not executed, or its answer lost
-    "query_unheard": 0.02,
-    "database_slow": 0.03,
-    "database_away": 0.5,  # things that happen once a while have a rate per minute
-    "database_clock": 0.3,
+    "commit_lost": 0.08,  # the statement is not executed, and the session is gone
+    "commit_unheard": 0.1,  # it is committed, and the answer is lost
+    "contended": 0.05,  # a lock was not to be had in time
+    "query_lost": 0.04,  # any other statement: not executed, or its answer lost
+    "query_unheard": 0.04,
+    "database_slow": 0.05,
+    "database_away": 2.0,  # things that happen once a while have a rate per minute
+    "database_clock": 1.0,
     # the broker
-    "publish_lost": 0.04,
-    "publish_unheard": 0.05,
-    "publish_twice": 0.03,
-    "broker_slow": 0.03,
-    "broker_away": 0.5,
-    "tail_lost": 0.3,
-    "fetch_failed": 0.02,
-    "offsets_unknown": 0.03,
-    "offset_commit_unheard": 0.05,
+    "publish_lost": 0.08,
+    "publish_unheard": 0.1,
+    "publish_twice": 0.08,
+    "broker_slow": 0.05,
+    "broker_away": 2.0,
+    "tail_lost": 1.5,
+    "fetch_failed": 0.04,
+    "offsets_unknown": 0.06,
+    "offset_commit_unheard": 0.1,
     # the group and its members
-    "rebalance": 2.0,
-    "kill": 1.5,
-    "kill_at_await": 0.0008,
-    "pause": 1.0,
+    "rebalance": 6.0,
+    "kill": 5.0,
+    "kill_at_await": 0.0015,
+    "pause": 8.0,
     # participants
-    "reply_lost": 0.05,
-    "reply_late": 0.05,
-    "reply_twice": 0.05,
-    "reply_delayed": 0.05,
-    "command_again": 0.05,
-    "refusal": 0.06,
-    "not_now": 0.06,
-    "undo_fails": 0.1,
-    "lie": 0.03,  # a second, other answer to what was answered already
-    "participant_away": 0.7,
+    "reply_lost": 0.1,
+    "reply_late": 0.12,
+    "reply_twice": 0.2,
+    "reply_delayed": 0.15,
+    "command_again": 0.1,
+    "command_overtaken": 0.05,
+    "refusal": 0.1,
+    "not_now": 0.12,
+    "undo_fails": 0.25,
+    "lie": 0.08,  # a second, other answer to what was answered already
+    "participant_away": 2.0,
     # others who write to the reply topic
-    "junk": 0.1,
-    "start_twice": 0.1,
-    "verb": 0.05,
-    "verb_twice": 0.3,
+    "junk": 0.3,
+    "start_twice": 0.2,
+    "verb": 0.5,
+    "verb_twice": 0.4,
 }
 PER_MINUTE = frozenset(
     {

@@ -41,6 +41,8 @@ class SimulatedBus:
             loop.call_later(broker.delay_s(), self._arrive, list(messages), acknowledged, failed, sent)
             error = await self._life.hear(sent)
         self.healthy = error is None
+        if error is not None:
+            loop.call_later(broker.chance.uniform(0.1, 1.5), self._renew)
         await self._wait(broker.chance.uniform(0.3, ACK_TIMEOUT_S) if error == "away" else broker.delay_s())
         return Published(acknowledged, failed, [], error)
 
@@ -77,6 +79,13 @@ class SimulatedBus:
                 acknowledged.extend(tokens)
         if not sent.done():
             sent.set_result(error)
+
+    def _renew(self) -> None:
+        """A producer that failed is replaced until one is connected, whether anybody publishes or not."""
+        if self._broker.is_away:
+            asyncio.get_running_loop().call_later(self._broker.chance.uniform(0.1, 2.0), self._renew)
+        else:
+            self.healthy = True
 
     async def _wait(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -260,6 +269,7 @@ class SimulatedInbox:
         while not self._stopped:
             await self._wait(0.5)
             if self._listener is not None and not self._group.has(self) and not self._broker.is_away:
+                await self._wait(self._broker.chance.uniform(0, 1))  # meanwhile it works on, as a zombie
                 await self._revoke()
                 self._group.join(self)
 

@@ -6,9 +6,10 @@ A twin replaces names in the modules that use them, for the time of a run.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, cast
 from unittest.mock import patch
 
 import msgspec
@@ -174,7 +175,14 @@ def each_attempt_has_an_id_of_its_own(use: Use) -> None:
         payload = built.payload.replace(f'"{built.command_id}"'.encode(), f'"{fresh}"'.encode())
         return msgspec.structs.replace(built, command_id=fresh, payload=payload)
 
+    own_step = machine._own_step
+
+    def any_attempt(definition: Any, saga: Any, reply: Any) -> int:
+        meant = re.sub(r"-[0-9]+$", "", reply.command_id)
+        return own_step(definition, saga, msgspec.structs.replace(reply, command_id=meant))
+
     use(messages.CommandBuilder, "build", other)
+    use(machine, "_own_step", any_attempt)
 
 
 @twin("I8")
@@ -214,7 +222,7 @@ def an_outbox_row_goes_before_its_acknowledgement(use: Use) -> None:
     use(relay.Relay, "hand_over", forget)
 
 
-@twin("I14")
+@twin("I14", "I4")
 def the_sweeper_keeps_its_place(use: Use) -> None:
     """Ids are taken for the order of commits: a row behind the position is never looked at again."""
     sweep = sweeper.Sweeper.sweep
@@ -313,7 +321,7 @@ def a_business_key_is_no_constraint(use: Use) -> None:
     use(deciding.Decider, "_taken_keys", none)
 
 
-@twin("I20")
+@twin("I20", "I24")
 def an_entry_of_the_log_is_missing(use: Use) -> None:
     """A pause that ended is not worth a line."""
     log = batch.Batch.log
@@ -404,14 +412,25 @@ def a_start_without_an_answer_counts_as_begun(use: Use) -> None:
             return getattr(self._store, name)
 
         async def commit(self, written: Any) -> Committed:
+            self.heard = True
             try:
                 committed: Committed = await self._store.commit(written)
             except Unavailable:
+                self.heard = False
                 return Committed(0, self._store._database.now_ms())
             return committed
 
-    def hopeful(self: Any, store: Any, *rest: Any) -> None:
-        init(self, Hopeful(store), *rest)
+    class Silent:
+        def __init__(self, publishing: Any, store: Hopeful) -> None:
+            self._publishing, self._store = publishing, store
+
+        def committed(self, drafted: Any, now_ms: int) -> None:
+            if self._store.heard:
+                self._publishing.committed(drafted, now_ms)
+
+    def hopeful(self: Any, store: Any, publishing: Any, *rest: Any) -> None:
+        hopes = Hopeful(store)
+        init(self, hopes, cast("Any", Silent(publishing, hopes)), *rest)
 
     use(starting.Starter, "__init__", hopeful)
 

@@ -85,6 +85,8 @@ class Participant:
             at = max(0, at - self._chance.randint(1, 5))  # it died before it had committed its offset
         some = log[at : at + 20]
         self._reached[partition] = at + len(some)
+        if len(some) > 1 and self._faults.happens("command_overtaken"):
+            some = self._chance.sample(some, len(some))  # several hands work at once
         for record in some:
             self._answer(record)
         return bool(some)

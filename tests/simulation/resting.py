@@ -24,6 +24,7 @@ def problems(
     watch: Watch,
     definitions: Mapping[int, SagaDefinition],
     acknowledged: Iterable[str],
+    seen: Mapping[str, int],
     replies: str,
 ) -> Iterable[str]:
     """Sentences about what is wrong, each with the invariant's name first."""
@@ -46,10 +47,10 @@ def problems(
     counted = Counter((row.definition_id, row.status) for row in database.sagas.values())
     if +database.tallies != counted:
         yield f"I27 what is counted is what is there: {database.tallies} {counted}"
-    yield from _acts(database)
+    yield from _acts(database, seen)
 
 
-def _acts(database: Database) -> Iterable[str]:
+def _acts(database: Database, seen: Mapping[str, int]) -> Iterable[str]:
     logged = Counter(
         (saga_id, entry.version) for saga_id, log in database.log.items() for entry in log if entry.event in VERBS
     )
@@ -58,6 +59,9 @@ def _acts(database: Database) -> Iterable[str]:
     for (saga_id, reason), acts in pressed.items():
         if acts > 1:
             yield f"I26 pressed twice, done once: {saga_id} {reason}"
+    for act in database.audit:
+        if act.version_before != seen[act.reason]:
+            yield f"I26 what was looked at is acted on: {act.saga_id} at {act.version_before}, not {seen[act.reason]}"
     if logged != audited:
         yield f"I25 every act is audited: {(logged - audited) + (audited - logged)}"
 

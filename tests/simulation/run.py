@@ -103,7 +103,7 @@ class _Run:
                 loop.call_later(moment, self._happen, name, happen)
 
         at("kill", lambda: self._someone().kill())
-        at("pause", lambda: self._someone().pause(loop.time() + chance.choice((0.5, 2.0, 8.0))))
+        at("pause", lambda: self._someone().pause(loop.time() + chance.choice((0.5, 4.0, 8.0))))
         at("rebalance", world.group.unsettle)
         at("tail_lost", lambda: world.broker.lose_tail(chance.choice(sorted(world.topology.counts))))
         at("database_away", lambda: setattr(world.link, "away_until", loop.time() + chance.uniform(0.1, 6)))
@@ -159,7 +159,7 @@ class _Run:
                     Violation(problem)
                     for problem in problems(
                         *(world.database, world.broker, Ledgers(world.participants), world.watch, world.by_id),
-                        *(self._asking.acknowledged, world.topology.replies),
+                        *(self._asking.acknowledged, self._asking.seen, world.topology.replies),
                     )
                 ),
                 None,

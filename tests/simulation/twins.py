@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import os
 import sys
 import time
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -40,19 +42,24 @@ def hunt(number: int, seeds: int = SEEDS, sagas: int = SAGAS) -> Hunt:
     return Hunt(twin.name, seeds, seen, None, expected=False)
 
 
+def hunt_all(numbers: Iterable[int], seeds: int = SEEDS) -> Iterator[Hunt]:
+    """Hunt twins on all processors."""
+    with multiprocessing.Pool(os.cpu_count() or 1) as pool:
+        yield from pool.imap_unordered(_hunt, [(number, seeds) for number in numbers])
+
+
 def main() -> int:
-    """Hunt all twins, two at a time."""
+    """Hunt all twins."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation.twins", description=__doc__)
     parser.add_argument("--seeds", type=int, default=SEEDS, help="seeds that a twin may survive")
     parser.add_argument("--only", help="the twin with this name")
     arguments = parser.parse_args()
     chosen = [number for number, twin in enumerate(TWINS) if arguments.only in (None, twin.name)]
     began, hunts = time.perf_counter(), list[Hunt]()
-    with multiprocessing.Pool(2) as pool:
-        for found in pool.imap_unordered(_hunt, [(number, arguments.seeds) for number in chosen]):
-            hunts.append(found)
-            word = "survived" if found.found is None else "found" if found.expected else "found by another"
-            print(f"{word:<17} {found.name}: seed {found.seeds}, {found.found}", flush=True)
+    for found in hunt_all(chosen, arguments.seeds):
+        hunts.append(found)
+        word = "survived" if found.found is None else "found" if found.expected else "found by another"
+        print(f"{word:<17} {found.name}: seed {found.seeds}, {found.found}", flush=True)
     caught = sum(one.expected for one in hunts)
     took = round(time.perf_counter() - began, 1)
     figures = {"tier": "twins", "passed": caught == len(hunts), "twins": len(hunts), "caught": caught, "seconds": took}

@@ -53,7 +53,7 @@ class Size(msgspec.Struct, frozen=True):
         """Draw a size; `sagas` is how many there are on average."""
         partitions = chance.choice((1, 2, 3, 4, 8, 12))
         return cls(
-            coordinators=chance.choice((1, 1, 2, 2, 3, 5)),
+            coordinators=chance.choice((1, 2, 2, 3, 5)),
             partitions=partitions,
             command_partitions=chance.choice((1, 2, partitions)),
             sagas=chance.randint(sagas // 2, sagas * 3 // 2),
