@@ -25,8 +25,8 @@ check: setup ## format, lint, types and import rules
 	$(PY) -m mypy
 	.venv/bin/lint-imports
 
-test: setup ## unit, scenario, integration and end-to-end tests on real Kafka and Postgres
-	$(PY) -m pytest tests/unit tests/scenarios tests/checker tests/integration tests/e2e $(ARGS)
+test: setup ## unit, scenario, simulated, integration and end-to-end tests, the last two on real Kafka and Postgres
+	$(PY) -m pytest tests/unit tests/scenarios tests/checker tests/simulation tests/integration tests/e2e $(ARGS)
 
 test-unit: setup ## only what needs neither Kafka nor Postgres
 	$(PY) -m pytest tests/unit tests/scenarios $(ARGS)

@@ -222,7 +222,7 @@ class _Judge:
             log.exception("decision_failed", saga_id=arrival.saga_id, offset=arrival.offset)
             return self._set_aside(arrival, "internal", repr(error)), "internal"
         if isinstance(decision, Moved):
-            self.draft.move(active, before, event, decision, self._now_ms, roll)
+            self.draft.move(active, before, event, decision, self._now_ms, roll, holding=bool(self._held))
             if self._d.tracing is not None:
                 span = reply_span(self._d.tracing, active, arrival, self._d.topology.replies)
                 self.draft.spans += [] if span is None else [span]
@@ -284,7 +284,7 @@ class _Judge:
         )
         if self._d.tracing is not None:
             self._trace(self._d.tracing, active, arrival)
-        self.draft.begin(active, moved, arrival.input_hash, self._now_ms)
+        self.draft.begin(active, moved, arrival.input_hash, self._now_ms, holding=bool(self._held))
         if self._held:
             self.draft.taken += self._d.flow.moved(active, moved)
         self._taken[key] = (saga_id, arrival.input_hash)

@@ -78,9 +78,10 @@ class Draft:
         moved = self._moved.get(active.id)
         return active.saga if moved is None else moved.saga
 
-    def begin(self, active: ActiveSaga, moved: Moved, input_hash: bytes, now_ms: int) -> None:
-        """Add a new saga with its key, first log entry and first command."""
+    def begin(self, active: ActiveSaga, moved: Moved, input_hash: bytes, now_ms: int, *, holding: bool = False) -> None:
+        """Add a new saga with its key, first log entry and first command; `holding`: flow control may hold steps."""
         saga = moved.saga
+        data = began(now_ms, saga.starts_ms, _held_steps(active, saga) if holding else ())
         waking_ms, letters = saga.waits  # a new saga does not rest
         self.batch.start(
             saga.definition,
@@ -99,15 +100,25 @@ class Draft:
             _first_wake_ms(active.definition, saga.status, waking_ms, now_ms),
         )
         self.batch.tally(active.definition_id, None, saga.status)
-        self.batch.log(saga.id, saga.version, active.part, BEGAN, None, saga.status, began(now_ms, saga.starts_ms))
+        self.batch.log(saga.id, saga.version, active.part, BEGAN, None, saga.status, data)
         self._begun[saga.id] = Written(active, saga, waking_ms)
         self._obey(active, saga, moved.effects, now_ms)
         self.transitions.append(Transitioned(active, None, saga, BEGAN, None))
 
-    def move(self, active: ActiveSaga, before: Saga, event: Event, moved: Moved, now_ms: int, roll: float) -> None:
-        """Add one transition of a saga, built on `before`, which is `current(active)`."""
+    def move(
+        self,
+        active: ActiveSaga,
+        before: Saga,
+        event: Event,
+        moved: Moved,
+        now_ms: int,
+        roll: float,
+        *,
+        holding: bool = False,
+    ) -> None:
+        """Add one transition of a saga, built on `before`, which is `current(active)`; `holding` as in `begin`."""
         saga = moved.saga
-        name, step_name, data = entry(event, now_ms, roll)
+        name, step_name, data = entry(event, now_ms, roll, _held_steps(active, saga) if holding else ())
         self.batch.log(saga.id, saga.version, active.part, name, step_name, saga.status, data)
         self._moved[saga.id] = Written(active, saga)
         if moved.effects:
@@ -195,6 +206,10 @@ class Draft:
             effect.reason,
             command.payload,
         )
+
+
+def _held_steps(active: ActiveSaga, saga: Saga) -> list[str]:
+    return [step.name for step, state in zip(active.definition.steps, saga.steps, strict=True) if state.held]
 
 
 def _first_wake_ms(definition: SagaDefinition, status: SagaStatus, waking_ms: int | None, now_ms: int) -> int | None:

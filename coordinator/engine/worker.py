@@ -369,7 +369,7 @@ class BatchWorker:
             decision = machine.decide(active.definition, before, event, now_ms=now_ms, roll=roll, held=held)
             if not isinstance(decision, Moved):
                 return False
-            draft.move(active, before, event, decision, now_ms, roll)
+            draft.move(active, before, event, decision, now_ms, roll, holding=bool(held))
             if held:
                 draft.taken += self._flow.moved(active, decision)
         except Exception:

@@ -8,7 +8,7 @@ not complete, and says so.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Container, Sequence
+from collections.abc import Collection, Container, Sequence
 from typing import Any, Final, cast, get_args
 
 import msgspec
@@ -47,6 +47,10 @@ class _Began(msgspec.Struct):
     start_at_ms: int | None = None
 
 
+class _Held(msgspec.Struct):
+    held: list[str] = []
+
+
 class _Said(msgspec.Struct):
     now_ms: int
     roll: float = 0.0
@@ -59,6 +63,7 @@ class _Timing(msgspec.Struct):
 
 _BEGAN = msgspec.json.Decoder(_Began)
 _SAID = msgspec.json.Decoder(_Said)
+_HELD = msgspec.json.Decoder(_Held)
 _TIMING = msgspec.json.Decoder(_Timing)
 
 
@@ -68,14 +73,15 @@ def relive(
     """Decide a saga again from its log, oldest entry first; `now` is how its steps stand at the end of the log."""
     if not entries or entries[0].version != 1:
         return History([], complete=False)
-    releases = _releases(entries)
-    held = {definition.steps[place].name for place, state in enumerate(now) if state.held}
+    try:
+        holds = _holds(definition, entries, now)
+    except msgspec.MsgspecError:
+        return History([], complete=False)
     twin = _apart(definition)
     moments: list[Moment] = []
-    for number, entry in enumerate(entries):
-        kept = held | {step for later, step in releases if later > number}
+    for entry, held in zip(entries, holds, strict=True):
         try:
-            moment = _again(twin, saga_id, input_, moments, entry, {_lane(name) for name in kept})
+            moment = _again(twin, saga_id, input_, moments, entry, {_lane(name) for name in held})
         except (SagaError, msgspec.MsgspecError, KeyError, ValueError):
             moment = None
         if moment is None or (moment.saga.version, moment.saga.status) != (entry.version, entry.status):
@@ -119,6 +125,23 @@ def _event(twin: SagaDefinition, before: Saga, entry: LogEntry) -> Event:
         fields["source"] = twin.steps[place].participant
         fields["command_id"] = f"{before.id}:{generation}:{entry.step_name}:{kind.direction}"
     return cast("Event", msgspec.json.decode(msgspec.json.encode(fields), type=kind))
+
+
+def _holds(definition: SagaDefinition, entries: Sequence[LogEntry], now: Sequence[StepState]) -> list[Collection[str]]:
+    """Which steps flow control held back, entry by entry.
+
+    The log says so. Where nothing in it does, it may be older than that: then a step that was let go was held until
+    then, and one that is held at the end has been since it was let go last.
+    """
+    told: list[Collection[str]] = [_HELD.decode(entry.data).held for entry in entries]
+    if any(told):
+        return told
+    releases = _releases(entries)
+    last = {definition.steps[place].name for place, state in enumerate(now) if state.held}
+    return [
+        (last | {step for later, step in releases if later > number}) - {step for at, step in releases if at == number}
+        for number in range(len(entries))
+    ]
 
 
 def _releases(entries: Sequence[LogEntry]) -> list[tuple[int, str]]:

@@ -311,7 +311,7 @@ class Starter:
         for item in items:
             if item.plan is not None:
                 plan = item.plan
-                draft.begin(plan.active, plan.moved, item.wanted.input_hash, plan.now_ms)
+                draft.begin(plan.active, plan.moved, item.wanted.input_hash, plan.now_ms, holding=True)
                 for name, value in item.wanted.labels.items():
                     draft.batch.label(plan.active.id, name, value)
         return draft

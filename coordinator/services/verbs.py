@@ -198,7 +198,7 @@ class Verbs:
             raise VerbStale(expected_version, self._standing(row, active))
         check_result(active, verb)
         draft = Draft(self._commands)
-        draft.move(active, active.saga, event_of(verb), decision, now_ms, roll)
+        draft.move(active, active.saga, event_of(verb), decision, now_ms, roll, holding=True)
         draft.batch.audit(act_of(active.saga, decision.saga, verb.actor, action, verb.reason, request_id))
         await self._commit(draft)
         self._count(active, decision)
@@ -220,7 +220,7 @@ class Verbs:
         if not isinstance(decision, Moved) or decision.verdict is not Verdict.APPLIED:
             raise VerbRefused(f"step {answer.step_name} does not wait for an answer: {decision.reason}", members(row))
         draft = Draft(self._commands)
-        draft.move(active, active.saga, answer, decision, now_ms, roll)
+        draft.move(active, active.saga, answer, decision, now_ms, roll, holding=True)
         draft.batch.audit(act_of(active.saga, decision.saga, answer.actor, *_said(answer), request_id))
         await self._commit(draft)
         self._count(active, decision)

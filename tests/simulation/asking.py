@@ -1,0 +1,147 @@
+"""Those who want something of the coordinators: services that start sagas, operators, and writers of rubbish."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+
+from coordinator.errors import SagaError, Unavailable
+from coordinator.saga.events import (
+    AbandonRequested,
+    CompensateRequested,
+    Resolution,
+    ResolveRequested,
+    ResumeRequested,
+    RetryRequested,
+    SkipRequested,
+    SuspendRequested,
+    Verb,
+)
+from coordinator.services.sagas import StartRequest
+from coordinator.wire.cloudevents import message_headers
+from coordinator.wire.messages import StartRequested
+from coordinator.wire.strict_json import encode
+from tests.simulation.broker import Unplaced
+from tests.simulation.world import Coordinator, World
+
+LOOK_S = 0.5
+JUNK: tuple[bytes | None, ...] = (b"", b"{", b"\xff\x00", b'{"a":1}', None, b"[]", b'{"saga_id":"x","step_name":"y"}')
+
+
+class Asking:
+    """Starts the sagas of a run within its first seconds, over Kafka and through the API, and disturbs them."""
+
+    def __init__(self, world: World, within_s: float) -> None:
+        self._world = world
+        self._chance = random.Random(f"{world.seed}/asking")
+        self._within_s = within_s
+        self.acknowledged: list[str] = []
+        self.acts = 0
+        self.seen: dict[str, int] = {}  # the version that an operator looked at, by the reason given
+
+    def begin(self) -> None:
+        """Plan every start."""
+        loop = asyncio.get_running_loop()
+        for number in range(self._world.size.sagas):
+            again = self._world.faults.happens("start_twice")
+            for _ in range(2 if again else 1):
+                loop.call_later(self._chance.uniform(0, self._within_s), self._start, number)
+        for _ in range(self._world.size.sagas):
+            if self._world.faults.happens("junk"):
+                loop.call_later(self._chance.uniform(0, self._within_s * 2), self._place, self._junk())
+
+    async def operate(self) -> None:
+        """Press buttons, some of them twice, until everything works."""
+        while not self._world.faults.healed:
+            await asyncio.sleep(self._chance.uniform(0, LOOK_S))
+            ids = list(self._world.database.sagas)
+            if ids and self._world.faults.happens("verb"):
+                self._press(self._chance.choice(ids))
+
+    def release(self) -> None:
+        """Let go on whatever hangs, as a person would at the end of a bad night."""
+        for saga_id, row in self._world.database.sagas.items():
+            if row.status == "suspended" and self._chance.random() < 0.7:
+                self._press(saga_id, RetryRequested("ann", f"at last {saga_id}"))
+
+    def _press(self, saga_id: str, verb: Verb | None = None) -> None:
+        row = self._world.database.sagas[saga_id]
+        chosen = verb or self._verb(saga_id)
+        self.seen[chosen.reason] = row.version
+        for _ in range(2 if self._world.faults.happens("verb_twice") else 1):
+            coordinator = self._somebody()
+            if coordinator is not None:
+                self.acts += 1
+                work = self._act(coordinator, saga_id, row.version, chosen)
+                self._world.spawn(work, coordinator.life)
+
+    def _verb(self, saga_id: str) -> Verb:
+        definition = self._world.by_id[self._world.database.sagas[saga_id].definition_id]
+        step = self._chance.choice(definition.steps).name
+        who = ("ann", f"{self._chance.randrange(10**6)}")
+        verbs: tuple[Verb, ...] = (
+            RetryRequested(*who),
+            RetryRequested(*who),
+            ResumeRequested(*who),
+            SuspendRequested(*who),
+            CompensateRequested(*who),
+            AbandonRequested(*who),
+            SkipRequested(*who, step),
+            ResolveRequested(*who, step, self._chance.choice(list(Resolution))),
+        )
+        return self._chance.choice(verbs)
+
+    async def _act(self, coordinator: Coordinator, saga_id: str, version: int, verb: Verb) -> None:
+        try:
+            await coordinator.service.act(saga_id, version, verb, f"r{self.acts}")
+        except SagaError:
+            return
+
+    def _start(self, number: int) -> None:
+        definition = self._chance.choice(self._world.definitions)
+        # A key is of one definition; the same number asks for the same saga, or for another under the same key.
+        key = f"k{number}"
+        asked: dict[str, object] = {"key": key, "parity": number % 2}
+        coordinator = self._somebody()
+        if coordinator is not None and self._chance.random() < 0.5:
+            self._world.spawn(self._post(coordinator, definition.name, asked), coordinator.life)
+            return
+        value = encode(StartRequested(definition=definition.name, input=asked))
+        now_ms = self._world.now_ms()
+        headers = message_headers(StartRequested.ce_type, f"start-{number}", "shop", None, now_ms)
+        topic = self._world.topology.replies
+        partition = self._chance.randrange(self._world.size.partitions)
+        self._place(Unplaced(topic, partition, key.encode(), value, tuple(headers)))
+
+    async def _post(self, coordinator: Coordinator, name: str, asked: dict[str, object]) -> None:
+        for _ in range(3):
+            try:
+                started = await coordinator.service.start(StartRequest(name, None, asked))
+            except Unavailable:
+                continue
+            except SagaError:
+                return
+            self.acknowledged.append(started.saga.id)
+            return
+
+    def _somebody(self) -> Coordinator | None:
+        living = [one for _, one in sorted(self._world.coordinators.items()) if not one.life.dead]
+        return self._chance.choice(living) if living else None
+
+    def _place(self, record: Unplaced) -> None:
+        if self._world.broker.is_away:
+            asyncio.get_running_loop().call_later(0.2, self._place, record)
+        else:
+            self._world.broker.store([record])
+
+    def _junk(self) -> Unplaced:
+        chance, topic = self._chance, self._world.topology.replies
+        headers = message_headers("SagaStepCompleted", f"x{chance.randrange(999)}", "ann", None, 0)
+        value = chance.choice(JUNK)
+        if chance.random() < 0.5:  # in order, and about nothing that there is
+            wild = f"00000000-0000-7000-8000-{chance.getrandbits(48):012x}"
+            reply = {"saga_id": wild, "step_name": "step_0", "command_id": f"{wild}:1:step_0:action", "attempt": 1}
+            value = json.dumps({**reply, "result": {}}).encode()
+        partition = chance.randrange(self._world.size.partitions)
+        return Unplaced(topic, partition, b"junk", value, tuple(headers))

@@ -1,0 +1,178 @@
+"""The invariants that hold at every commit and at every record that is stored, looked at from outside of the engine.
+
+Nothing here reads a saga's state, which a wrong engine would write wrongly as well: what was asked for is in the
+outbox, what was heard is in the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from coordinator.saga.definition import SagaDefinition
+from coordinator.store.batch import Token
+from coordinator.wire.cloudevents import attempt_id
+from tests.simulation.broker import Kept
+from tests.simulation.database import Database, Written
+
+TERMINAL = frozenset({"completed", "failed", "abandoned"})
+VERBS = frozenset(
+    {
+        "RetryRequested",
+        "SkipRequested",
+        "ResolveRequested",
+        "CompensateRequested",
+        "SuspendRequested",
+        "ResumeRequested",
+        "AbandonRequested",
+    }
+)
+
+
+class Violation(AssertionError):
+    """An invariant does not hold; the text begins with its name."""
+
+
+class _Sent(msgspec.Struct):
+    command_id: str
+    attempt: int
+    direction: str
+    step_name: str
+
+
+class _Account:
+    """What was asked and heard of one saga so far."""
+
+    def __init__(self, definition: SagaDefinition) -> None:
+        self.definition = definition
+        self.version = 0
+        self.asked: set[str] = set()
+        self.undoing: set[str] = set()
+        self.done: set[str] = set()
+        self.refused: set[str] = set()
+        self.undone: set[str] = set()
+        self.told: set[str] = set()
+        self.turned_back = False
+
+
+_SENT = msgspec.json.Decoder(_Sent)
+
+
+class Watch:
+    """Raises Violation from within the commit or the publication that breaks a rule."""
+
+    def __init__(self, database: Database, definitions: Mapping[int, SagaDefinition], replies: str) -> None:
+        self._database = database
+        self._definitions = definitions
+        self._replies = replies
+        self._accounts: dict[str, _Account] = {}
+        self.committed: dict[str, bytes] = {}  # what may be on Kafka: by ce_id, its value
+        self._payloads: dict[str, Any] = {}
+        self.published: set[str] = set()
+        self.transitions = 0
+
+    # ------------------------------------------------------------ at a commit
+
+    def committed_batch(self, written: Written) -> None:
+        """A batch is durable."""
+        batch = written.batch
+        for fence in batch.fences:
+            if sum(fence[5:]) != fence.next_offset - fence.from_offset:
+                raise Violation(f"I16 one verdict per record: {fence}")
+        for start in batch.starts:
+            self._accounts[start[2]] = _Account(self._definitions[start[5]])
+        acts = {act.saga_id for act in batch.audits}
+        for saga_id, _, version, status, *_ in batch.moves:
+            before = written.before[saga_id][1]
+            if before in TERMINAL and status != before and saga_id not in acts:
+                raise Violation(f"I3 a saga that has ended stays so: {saga_id} was {before}, is {status} at {version}")
+        # The log before the outbox: what was heard is why something is asked for.
+        for saga_id, version, _, event, step_name, _, data in batch.logs:
+            self._hear(saga_id, version, event, step_name, data)
+        for row in batch.out:
+            self._ask(Token(*row[:3]), row[4], row[8])
+        for move in batch.moves:
+            if self._accounts[move[0]].version != move[2]:
+                raise Violation(f"I24 the log reaches the row: {move[0]} is at {move[2]}")
+        self.transitions += len(batch.logs)
+
+    def _hear(self, saga_id: str, version: int, event: str, step: str | None, data: bytes) -> None:
+        account = self._accounts[saga_id]
+        if version != account.version + 1:
+            raise Violation(f"I20 a single chain: {saga_id} goes from {account.version} to {version}")
+        account.version = version
+        if event in VERBS or event.startswith("External"):
+            account.told.add(event)
+            if step is not None:
+                account.done.add(step)
+                account.undone.add(step)
+            if event in ("RetryRequested", "ResolveRequested", "SkipRequested"):
+                account.turned_back = False
+        if step is None:
+            return
+        if event == "StepCompleted":
+            account.done.add(step)
+        elif event == "StepFailed" and not msgspec.json.decode(data)["error"]["retryable"]:
+            account.refused.add(step)
+        elif event == "CompensationCompleted":
+            account.undone.add(step)
+
+    def _ask(self, token: Token, topic: str, payload: bytes) -> None:
+        if not topic.endswith(".commands"):
+            return
+        sent = _SENT.decode(payload)
+        account = self._accounts[token.saga_id]
+        position = account.definition.index[sent.step_name]
+        stage = account.definition.stage_of[position]
+        self._check_same(sent.command_id, payload)
+        self.committed[attempt_id(sent.command_id, sent.attempt)] = payload
+        if sent.direction == "action":
+            self._check_forward(account, token, sent.step_name, stage)
+            account.asked.add(sent.step_name)
+            account.refused.discard(sent.step_name)
+        else:
+            self._check_backward(account, token, sent.step_name, stage)
+            account.undoing.add(sent.step_name)
+            account.turned_back = True
+
+    def _check_same(self, command_id: str, payload: bytes) -> None:
+        value = msgspec.json.decode(payload)
+        for changing in ("attempt", "not_after"):
+            del value[changing]
+        if self._payloads.setdefault(command_id, value) != value:
+            raise Violation(f"I8 all attempts say the same: {command_id}")
+
+    def _check_forward(self, account: _Account, token: Token, step: str, stage: int) -> None:
+        if account.turned_back:
+            raise Violation(f"I12 no way forward once turned back: {token} asks for {step}")
+        for position, earlier in enumerate(account.definition.steps):
+            before = account.definition.stage_of[position] < stage
+            if before and earlier.name in account.asked and earlier.name not in account.done:
+                raise Violation(f"I7 one step after the other: {token} asks for {step} before {earlier.name} is done")
+            if before and earlier.name not in account.asked | account.done and earlier.when is None:
+                raise Violation(f"I7 no step is passed over: {token} asks for {step}, and never for {earlier.name}")
+
+    def _check_backward(self, account: _Account, token: Token, step: str, stage: int) -> None:
+        if step not in account.asked:
+            raise Violation(f"I10 only what was asked for is undone: {token} undoes {step}")
+        if step in account.refused - account.done:
+            raise Violation(f"I10 what was refused is not undone: {token} undoes {step}")
+        for position, later in enumerate(account.definition.steps):
+            if account.definition.stage_of[position] <= stage or later.name not in account.asked:
+                continue
+            settled = account.undone | account.refused
+            if later.compensation is not None and later.name not in settled:
+                raise Violation(f"I11 the last is undone first: {token} undoes {step} before {later.name}")
+
+    # ------------------------------------------------------------ at a record
+
+    def stored(self, record: Kept) -> None:
+        """Kafka has a record."""
+        if not record.topic.endswith(".commands"):
+            return
+        identity = next((value or b"").decode() for name, value in record.headers if name == "ce_id")
+        if self.committed.get(identity) != record.value:
+            raise Violation(f"I14 only what is committed is published: {identity}")
+        self.published.add(identity)

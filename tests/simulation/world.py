@@ -1,0 +1,250 @@
+"""Everything of one run: the database, the broker, coordinators that come and go, participants, and those who ask.
+
+The parts of a coordinator are production's own: the engine with its worker, relay, sweeper, timers and ownership, the
+recovery worker, and the service behind the API.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Collection, Coroutine
+from typing import Any
+
+import msgspec
+
+from coordinator.engine.engine import Engine, EngineParts
+from coordinator.engine.flow import Flow
+from coordinator.engine.observer import Observer
+from coordinator.engine.registry import Registry
+from coordinator.engine.topology import Topology
+from coordinator.errors import SagaError, Unavailable
+from coordinator.observability.metrics import Metrics
+from coordinator.services.recovery import Recovery
+from coordinator.services.sagas import SagaService
+from coordinator.settings import FlowSettings
+from tests.simulation import definitions as drawn
+from tests.simulation.broker import CLUSTER, Broker, Group
+from tests.simulation.database import Database
+from tests.simulation.faults import Faults
+from tests.simulation.kafka import SimulatedBus, SimulatedInbox
+from tests.simulation.participants import Participant
+from tests.simulation.process import Life
+from tests.simulation.store import Link, SimulatedReads, SimulatedStore
+from tests.simulation.watching import Watch
+
+EPOCH_MS = 1_700_000_000_000
+PREFIX = "t."
+
+
+class Size(msgspec.Struct, frozen=True):
+    """How large a run is: chosen by its seed, within bounds."""
+
+    coordinators: int
+    partitions: int
+    command_partitions: int
+    sagas: int
+    definitions: int
+    in_flight_max: int
+    breaker_timeouts: int
+
+    @classmethod
+    def drawn(cls, chance: random.Random, sagas: int) -> Size:
+        """Draw a size; `sagas` is how many there are on average."""
+        partitions = chance.choice((1, 2, 3, 4, 8, 12))
+        return cls(
+            coordinators=chance.choice((1, 2, 2, 3, 5)),
+            partitions=partitions,
+            command_partitions=chance.choice((1, 2, partitions)),
+            sagas=chance.randint(sagas // 2, sagas * 3 // 2),
+            definitions=chance.randint(1, 3),
+            in_flight_max=chance.choice((0, 0, 0, 5)),
+            breaker_timeouts=chance.choice((0, 20, 5)),
+        )
+
+
+class Time:
+    """`engine.ports.Clock` of one process."""
+
+    def __init__(self, life: Life, offset_s: float) -> None:
+        self._life = life
+        self._offset_s = offset_s
+
+    def monotonic(self) -> float:
+        """Seconds that only go forward; each process counts from another moment."""
+        return asyncio.get_running_loop().time() + self._offset_s
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        await asyncio.sleep(seconds)
+        await self._life.cross()
+
+
+class Dice:
+    """`engine.ports.Chance` from a seed."""
+
+    def __init__(self, seed: str) -> None:
+        self._random = random.Random(seed)
+
+    def roll(self) -> float:
+        """A number in [0, 1)."""
+        return self._random.random()
+
+    def bits(self, count: int) -> int:
+        """So many bits."""
+        return self._random.getrandbits(count)
+
+
+class World:
+    """The shared part of a run, and how to make the rest."""
+
+    def __init__(self, seed: int, sagas: int, without: Collection[str] = ()) -> None:
+        self.seed = seed
+        self.chance = random.Random(f"{seed}/world")
+        self.size = size = Size.drawn(self.chance, sagas)
+        self.faults = Faults(random.Random(f"{seed}/faults"), without)
+        self.definitions = drawn.draw(self.chance, size.definitions)
+        self.by_id = dict(enumerate(self.definitions, 1))
+        commands = {f"{PREFIX}{name}.commands": size.command_partitions for name in drawn.PARTICIPANTS}
+        counts = {f"{PREFIX}replies": size.partitions, f"{PREFIX}events": 1, f"{PREFIX}dlq": 1, **commands}
+        self.topology = Topology(PREFIX, counts)
+        self.skew_ms = 0
+        self.database = Database(self.now_ms)
+        self.link = Link(self.database, self.faults, random.Random(f"{seed}/link"))
+        self.broker = Broker(counts, self.faults, random.Random(f"{seed}/broker"))
+        self.group = Group(self.broker, size.partitions)
+        self.watch = Watch(self.database, self.by_id, self.topology.replies)
+        self.participants = [
+            Participant(
+                *(name, self.topology.commands(name), self.broker, self.faults),
+                random.Random(f"{seed}/{name}"),
+                self.now_ms,
+            )
+            for name in drawn.PARTICIPANTS
+        ]
+        self.coordinators: dict[int, Coordinator] = {}
+        self.incarnations = 0
+        self.broken: BaseException | None = None
+        self.stopped = asyncio.Event()
+        self.on_boot: Callable[[str], None] = lambda name: None
+        self.database.watch = self._guard(self.watch.committed_batch)
+        self.broker.watch = self._guard(self.watch.stored)
+
+    def now_ms(self) -> int:
+        """The database's clock."""
+        return EPOCH_MS + int(asyncio.get_running_loop().time() * 1000) + self.skew_ms
+
+    def boot(self, place: int) -> Coordinator:
+        """Start a coordinator in a place that has none."""
+        self.incarnations += 1
+        coordinator = self.coordinators[place] = Coordinator(self, f"c{place}.{self.incarnations}")
+        self.on_boot(coordinator.life.name)
+        self.spawn(coordinator.run(), coordinator.life)
+        return coordinator
+
+    def spawn(self, work: Coroutine[Any, Any, Any], life: Life | None = None) -> asyncio.Task[Any]:
+        """Run something; what goes wrong in it that must not ends the run."""
+        task = asyncio.get_running_loop().create_task(work)
+        if life is not None:
+            life.tasks.append(task)
+        task.add_done_callback(self._look_at)
+        return task
+
+    def fail(self, error: BaseException) -> None:
+        """End the run because of an error; the first one counts."""
+        self.broken = self.broken or error
+        self.stopped.set()
+
+    def _look_at(self, task: asyncio.Task[Any]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.fail(error)
+
+    def _guard(self, check: Callable[[Any], None]) -> Callable[[Any], None]:
+        """Let a broken invariant end the run, and not be taken for a fault by whoever runs into it."""
+
+        def checked(value: Any) -> None:
+            try:
+                check(value)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is what the run has found
+                self.fail(error)
+
+        return checked
+
+
+class Coordinator:
+    """One incarnation of a coordinator process."""
+
+    def __init__(self, world: World, name: str) -> None:
+        self._world = world
+        size, seed = world.size, f"{world.seed}/{name}"
+        self.life = Life(name)
+        self.store = SimulatedStore(world.link, self.life)
+        bus = SimulatedBus(world.broker, self.life)
+        clock, chance = Time(self.life, random.Random(seed).uniform(0, 1e6)), Dice(seed)
+        registry = Registry(world.definitions, drawn.RECOVERY)
+        registry.bind({(one.name, one.version): number for number, one in world.by_id.items()})
+        flow = Flow(
+            FlowSettings(
+                in_flight_max=size.in_flight_max, breaker_timeouts=size.breaker_timeouts, breaker_pause_seconds=2
+            ),
+            registry.participants,
+        )
+        self.metrics = metrics = Metrics()
+        topic = world.topology.replies
+        inbox = SimulatedInbox(
+            world.broker,
+            world.group,
+            topic,
+            self.life,
+            lambda reset: self.engine.ownership.on_reset(reset),  # noqa: PLW0108 - there is none yet
+        )
+        parts = EngineParts(
+            owner=name,
+            cluster_id=CLUSTER,
+            registry=registry,
+            topology=world.topology,
+            metrics=metrics,
+            lifecycle=None,
+            flow=flow,
+            log_transitions=False,
+            recovery=drawn.RECOVERY,
+        )
+        self.engine = Engine(self.store, bus, inbox, clock, chance, parts)
+        self._recovery = Recovery(
+            *(self.store, bus, world.topology, registry, metrics),  # type: ignore[arg-type]  # it fetches by name
+            lambda: self.engine.ownership.owned,
+            drawn.RECOVERY,
+        )
+        reads = SimulatedReads(self.store, world.database, {number: one.name for number, one in world.by_id.items()})
+        self.service = SagaService(
+            *(self.store, reads, self.engine.relay, registry, world.topology),  # type: ignore[arg-type]
+            *(clock, self.engine.now, chance),
+            Observer(metrics, clock, None, log_transitions=False),
+            flow,
+        )
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve until it is killed, or gives up."""
+        beside = [
+            self._world.spawn(self._recovery.run(self._stopping), self.life),
+            self._world.spawn(self.service.run(self._stopping), self.life),
+        ]
+        try:
+            while True:
+                try:
+                    await self.engine.start()
+                    break
+                except Unavailable:
+                    await asyncio.sleep(0.3)
+                    await self.life.cross()
+            await self.engine.run()
+        except SagaError:
+            self.life.kill()  # it ends with an exit code, and is started again
+        self._stopping.set()
+        await asyncio.wait(beside)
+        self.life.kill()
+
+    def stop(self) -> None:
+        """Ask it to end in order."""
+        self.engine.stop()
