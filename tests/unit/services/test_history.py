@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 
 import msgspec
@@ -9,7 +10,7 @@ import pytest
 
 from coordinator.engine.journal import BEGAN, began, entry
 from coordinator.saga import machine
-from coordinator.saga.definition import SagaDefinition
+from coordinator.saga.definition import Kind, SagaDefinition
 from coordinator.saga.effects import IssueCommand, Moved
 from coordinator.saga.events import (
     BackoffElapsed,
@@ -19,6 +20,7 @@ from coordinator.saga.events import (
     Event,
     Failure,
     ResumeRequested,
+    RetryRequested,
     StepCompleted,
     StepFailed,
     SuspendRequested,
@@ -44,28 +46,40 @@ RESULTS = {
 
 
 class Told:
-    """A saga that is moved by hand, and what the engine writes in its log; each event comes a minute later."""
+    """A saga that is moved by hand, and what the engine writes in its log; each event comes a minute later.
 
-    def __init__(self, held: frozenset[str] = frozenset(), start_at_ms: int | None = None) -> None:
-        moved = machine.begin(order_fulfillment, SAGA_ID, now_ms=FIRST_MS, held=held, start_at_ms=start_at_ms)
+    A log that is `old` does not say which steps flow control held.
+    """
+
+    def __init__(
+        self,
+        held: frozenset[str] = frozenset(),
+        start_at_ms: int | None = None,
+        *,
+        old: bool = False,
+        definition: SagaDefinition = order_fulfillment,
+    ) -> None:
+        self.definition = definition
+        self._old = old
+        moved = machine.begin(self.definition, SAGA_ID, now_ms=FIRST_MS, held=held, start_at_ms=start_at_ms)
         self.saga: Saga = moved.saga
         self.issued = [effect for effect in moved.effects if isinstance(effect, IssueCommand)]
         self.now_ms = FIRST_MS
         self.entries: list[LogEntry] = []
-        self._log(BEGAN, None, began(FIRST_MS, moved.saga.starts_ms))
+        self._log(BEGAN, None, began(FIRST_MS, moved.saga.starts_ms, self._held()))
 
     def tell(self, event: Event, held: frozenset[str] = frozenset()) -> None:
         """Let something happen that changes the saga."""
         self.now_ms += MINUTE_MS
-        moved = machine.decide(order_fulfillment, self.saga, event, now_ms=self.now_ms, roll=0.5, held=held)
+        moved = machine.decide(self.definition, self.saga, event, now_ms=self.now_ms, roll=0.5, held=held)
         assert isinstance(moved, Moved), moved
         self.saga = moved.saga
         self.issued += [effect for effect in moved.effects if isinstance(effect, IssueCommand)]
-        self._log(*entry(event, self.now_ms, 0.5))
+        self._log(*entry(event, self.now_ms, 0.5, self._held()))
 
-    def done(self, step: str) -> None:
+    def done(self, step: str, held: frozenset[str] = frozenset()) -> None:
         """A step is completed."""
-        self.tell(StepCompleted(*self._head(step, Direction.ACTION), msgspec.Raw(RESULTS[step])))
+        self.tell(StepCompleted(*self._head(step, Direction.ACTION), msgspec.Raw(RESULTS[step])), held)
 
     def refused(self, step: str) -> None:
         """A step is refused for good."""
@@ -78,14 +92,18 @@ class Told:
     def history(self, entries: list[LogEntry] | None = None) -> History:
         """What the log tells."""
         told = self.entries if entries is None else entries
-        return relive(order_fulfillment, SAGA_ID, b"{}", told, self.saga.steps)
+        return relive(self.definition, SAGA_ID, b"{}", told, self.saga.steps)
+
+    def _held(self) -> list[str]:
+        states = zip(self.definition.steps, self.saga.steps, strict=True)
+        return [] if self._old else [step.name for step, state in states if state.held]
 
     def _head(self, step: str, direction: Direction) -> tuple[str, str, str, int]:
-        place = order_fulfillment.index[step]
+        place = self.definition.index[step]
         state = self.saga.steps[place]
         attempt = state.attempt if direction is Direction.ACTION else state.undo_attempt
         identity = command_id(SAGA_ID, state.generation, step, direction)
-        return identity, step, order_fulfillment.steps[place].participant, attempt
+        return identity, step, self.definition.steps[place].participant, attempt
 
     def _log(self, name: str, step: str | None, data: bytes) -> None:
         at = format_ms(self.now_ms)
@@ -157,9 +175,10 @@ def test_attempts_pauses_and_suspensions_have_intervals() -> None:
     assert outcomes == ["timed_out", None, None]
 
 
-def test_a_step_that_was_held_back_was_not_issued_before_it_was_let_go() -> None:
-    """What flow control held is told apart from what was sent, although the log does not name it."""
-    told = Told(held=frozenset({"inventory"}))
+@pytest.mark.parametrize("old", [False, True], ids=["named", "not named"])
+def test_a_step_that_was_held_back_was_not_issued_before_it_was_let_go(*, old: bool) -> None:
+    """What flow control held is told apart from what was sent, also by an old log, which does not name it."""
+    told = Told(held=frozenset({"inventory"}), old=old)
     told.tell(BackoffElapsed("reserve_inventory", Direction.ACTION, 0))
     history = told.history()
     assert history.complete
@@ -175,6 +194,42 @@ def test_a_step_that_is_held_back_now_was_not_issued() -> None:
     history = Told(held=frozenset({"inventory"})).history()
     assert history.complete
     assert commands_of(history, order_fulfillment, ()) == []
+
+
+def test_a_step_that_was_held_and_never_let_go_was_not_issued() -> None:
+    """A saga that is cancelled while it waits for room has sent nothing, and its history says so."""
+    told = Told(held=frozenset({"inventory"}))
+    told.tell(CompensateRequested("ann", "the customer has called"))
+    history = told.history()
+    assert told.saga.status == "failed"
+    assert history.complete
+    assert commands_of(history, order_fulfillment, ()) == []
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["named", "not named"])
+def test_a_step_that_was_held_twice_is_told_twice(*, old: bool) -> None:
+    """It was let go, refused behind the pivot, tried again by a person, and held and let go once more."""
+    *first, pivot, last = order_fulfillment.steps
+    behind = (
+        dataclasses.replace(pivot, kind=Kind.PIVOT, compensation=None),
+        dataclasses.replace(last, kind=Kind.RETRIABLE, compensation=None),
+    )
+    definition = dataclasses.replace(order_fulfillment, steps=(*first, *behind))
+    told = Told(old=old, definition=definition)
+    narrow = frozenset({"notification"})
+    told.done("reserve_inventory")
+    told.done("process_payment")
+    told.done("create_shipment", narrow)
+    told.tell(BackoffElapsed("send_confirmation", Direction.ACTION, 0))
+    told.refused("send_confirmation")
+    assert told.saga.status == "suspended"
+    told.tell(RetryRequested("ann", "the address is right now"), narrow)
+    told.tell(BackoffElapsed("send_confirmation", Direction.ACTION, 0))
+    told.done("send_confirmation")
+    history = told.history()
+    assert history.complete
+    assert history.moments[-1].saga == _without_source(told.saga)
+    assert [view.issued_at for view in commands_of(history, definition, ())][-2:] == [at(4), at(7)]
 
 
 def test_a_scheduled_saga_waits() -> None:
