@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from deploy.local.choice import LocalStackError
 from deploy.local.prometheus import find_tool
@@ -24,6 +26,24 @@ DISCARDED = """
     UPDATE dead_letter
     SET state = 'discarded', next_try_at = NULL, changed_at = now(), changed_by = 'ann', changed_because = 'rubbish'
 """
+
+
+STALLED = "SELECT destination FROM outbox WHERE created_at < now() - interval '5 seconds'"
+
+DAYS_TO_COME = """
+    SELECT relname AS day FROM pg_class
+    WHERE relname ~ '^saga_log_[0-9]{8}$' AND relname > 'saga_log_' || to_char(now() + interval '2 days', 'YYYYMMDD')
+"""
+
+
+async def configure(world: World, topic: str, configs: dict[str, str]) -> None:
+    """Change the settings of a topic."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=world.stack.kafka.bootstrap_servers)
+    await admin.start()
+    try:
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs=configs)])
+    finally:
+        await admin.close()
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +164,27 @@ async def test_a_table_that_is_locked(world: World, coordinator: Coordinator, pr
         await connection.close()
     await world.mend()
     await prometheus.is_silent("SagaConsumerBehind", "SagaTimersHeld")
+
+
+async def test_a_topic_that_takes_no_messages(world: World, coordinator: Coordinator, prometheus: Prometheus) -> None:
+    """SagaRelayStalled fires while a topic refuses what is committed, and rests when it takes it: sagas go on."""
+    topic = f"{world.prefix}notification.commands"
+    await configure(world, topic, {"max.message.bytes": "100"})
+    saga_ids = await coordinator.start_many([order() for _ in range(5)])
+    await prometheus.fires("SagaRelayStalled")
+    assert {row["destination"] for row in await world.rows(STALLED)} == {topic}
+    await configure(world, topic, {"max.message.bytes": "1048576"})
+    await prometheus.is_silent("SagaRelayStalled")
+    await world.until("SELECT bool_and(status = 'completed') FROM saga WHERE id = ANY($1::uuid[])", saga_ids)
+
+
+async def test_a_log_without_days(world: World, coordinator: Coordinator, prometheus: Prometheus) -> None:
+    """SagaLogDaysShort fires when the log's days to come are gone, and rests when they are made."""
+    for row in await world.rows(DAYS_TO_COME):
+        await world.rows(f"DROP TABLE {row['day']}")
+    await prometheus.fires("SagaLogDaysShort")
+    await world.rows("SELECT saga_ensure_log_days(14)")
+    await prometheus.is_silent("SagaLogDaysShort")
 
 
 async def test_a_definition_that_a_release_has_lost(
