@@ -178,6 +178,7 @@ class Engine:
                 await self._clock.sleep(HOUSEKEEPING_S)
 
     async def _keep_house(self) -> None:
+        await self.ownership.reclaim()
         owned = self.ownership.owned
         if owned and self._bus.healthy:
             await self._send_what_was_left(list(owned))

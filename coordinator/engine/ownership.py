@@ -2,6 +2,7 @@
 
     group assigns -> claim (new epoch in Postgres) -> sweep the outbox -> seek -> open
     group revokes -> finish the batch -> close, remembering the epoch
+    fence lost    -> give it up; after a while, if the group still says that it is ours, claim it again
 
 The epoch is the fence: every batch names it, and a batch of an owner that was superseded writes nothing. A
 partition that comes back with its epoch unchanged was nobody else's meanwhile, so its sagas stay in memory.
@@ -26,6 +27,7 @@ from coordinator.store.batch import Fence
 log = structlog.get_logger()
 
 RETRY_S = 0.5  # between attempts to claim while Postgres or Kafka is away
+RECLAIM_S = 3.0  # before a partition is taken back: whoever took it may be about to hear that it is not theirs
 
 
 class Owned:
@@ -91,6 +93,8 @@ class Ownership:
         self.turn = asyncio.Lock()
         self.owned: dict[int, Owned] = {}
         self._parked: dict[int, Owned] = {}
+        self._given: set[int] = set()  # what the group says is ours
+        self._lost: dict[int, float] = {}  # when to take back what somebody else has claimed all the same
         self.quiesce: Callable[[], Awaitable[None]] = _nothing_in_hand
         self._resets: dict[int, int] = {}
         self.assignments = 0
@@ -100,6 +104,7 @@ class Ownership:
     async def on_assigned(self, partitions: set[int]) -> None:
         """Claim partitions that the group gave us; returns when they may be read."""
         self.assignments += 1
+        self._given = set(partitions)
         log.info("partitions_assigned", partitions=sorted(partitions), owner=self.owner)
         while True:
             try:
@@ -114,12 +119,28 @@ class Ownership:
         """Close partitions after the batch in hand; their sagas stay in memory in case they come back."""
         async with self.turn:
             await self.quiesce()
+            self._given -= partitions
+            self._lost.clear()
             leaving = {part: self.owned.pop(part) for part in partitions if part in self.owned}
             self._parked.update(leaving)
             if self._events is not None:
                 self._events.gave_up(leaving)
         log.info("partitions_revoked", partitions=sorted(partitions), owner=self.owner)
         await self._inbox.commit({part: owned.next_offset for part, owned in leaving.items()}, timeout_s=2.0)
+
+    async def reclaim(self) -> None:
+        """Take back what was claimed by somebody who is not its owner: the group's word counts. Raises Unavailable.
+
+        A claim that was on its way when its partition was given to us may arrive after ours, or come from a process
+        that has stood still since; then nobody would work on the partition until the next rebalance.
+        """
+        now = self._clock.monotonic()
+        due = {part for part, at in self._lost.items() if at <= now} & self._given
+        if due:
+            log.warning("partitions_taken_back", partitions=sorted(due), owner=self.owner)
+            await self._take(due)
+            for part in due:
+                self._lost.pop(part, None)
 
     def marks(self) -> Marks:
         """How the partitions stand now."""
@@ -190,6 +211,7 @@ class Ownership:
                 if self._events is not None:
                     self._events.gave_up([part])
                 self.fences_lost += 1
+                self._lost[part] = self._clock.monotonic() + RECLAIM_S
                 log.warning("partition_lost", partition=part, epoch=owned.epoch, owner=shard and shard.owner)
                 continue
             owned.next_offset = shard.next_offset
@@ -215,6 +237,8 @@ class Ownership:
         async with self.turn:
             await self.quiesce()
             for part, owned in taken.items():
+                if part not in self._given:  # the group has taken it away meanwhile
+                    continue
                 self._parked.pop(part, None)
                 self._resets.pop(part, None)
                 self.owned[part] = owned

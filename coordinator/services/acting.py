@@ -6,11 +6,15 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
+import structlog
+
 from coordinator.engine.ports import Clock
-from coordinator.errors import Conflict, NotFound, StaleVersion, Unavailable
+from coordinator.errors import Conflict, NotFound, SagaError, StaleVersion, Unavailable
 from coordinator.services.starting import ANSWER_S
 from coordinator.store.postgres import Contended, RowMoved, SagaRow
 from coordinator.store.reads import SagaReads, SagaSummary
+
+log = structlog.get_logger()
 
 TRIES_MAX = 5
 PAUSE_S = 0.05
@@ -46,6 +50,7 @@ class Acting:
         act.add_done_callback(self._acts.discard)
         done, _ = await asyncio.wait({act}, timeout=ANSWER_S)
         if not done:
+            act.add_done_callback(_look_at)
             raise Unavailable("Postgres has not answered in time")
         return act.result()
 
@@ -82,6 +87,12 @@ class Acting:
         if saga is None:
             raise NotFound("there is no saga with this id")
         return saga
+
+
+def _look_at(act: asyncio.Task[SagaSummary]) -> None:
+    """An act has ended of which whoever asked has not heard: what it refuses is nobody's fault."""
+    if not act.cancelled() and (error := act.exception()) is not None and not isinstance(error, SagaError):
+        log.error("act_failed", exc_info=error)
 
 
 async def do_once(act: Callable[[], Awaitable[None]], was_done: Callable[[], Awaitable[bool]], *, again: bool) -> None:

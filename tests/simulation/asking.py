@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import random
+
+import msgspec
 
 from coordinator.errors import SagaError, Unavailable
 from coordinator.saga.events import (
     AbandonRequested,
     CompensateRequested,
+    ExternalCompleted,
+    ExternalFailed,
+    Failure,
     Resolution,
     ResolveRequested,
     ResumeRequested,
@@ -18,11 +24,13 @@ from coordinator.saga.events import (
     SuspendRequested,
     Verb,
 )
+from coordinator.saga.model import load_state
 from coordinator.services.sagas import StartRequest
 from coordinator.wire.cloudevents import message_headers
 from coordinator.wire.messages import StartRequested
 from coordinator.wire.strict_json import encode
 from tests.simulation.broker import Unplaced
+from tests.simulation.database import Row
 from tests.simulation.world import Coordinator, World
 
 LOOK_S = 0.5
@@ -55,15 +63,44 @@ class Asking:
         """Press buttons, some of them twice, until everything works."""
         while not self._world.faults.healed:
             await asyncio.sleep(self._chance.uniform(0, LOOK_S))
-            ids = list(self._world.database.sagas)
+            ids = [row.id for row in self._commanded()]
             if ids and self._world.faults.happens("verb"):
                 self._press(self._chance.choice(ids))
 
+    async def answer(self) -> None:
+        """Answer what sagas ask the world outside, mostly with yes, now and then twice, and sometimes too late."""
+        outside = {
+            number: [(place, step.name) for place, step in enumerate(one.steps) if step.external]
+            for number, one in self._world.by_id.items()
+        }
+        while any(outside.values()):
+            await asyncio.sleep(self._chance.uniform(0.2, 2 * LOOK_S))
+            for row in self._commanded():
+                if row.status not in ("started", "pending") or not outside[row.definition_id]:
+                    continue
+                steps = load_state(row.state).steps
+                for place, name in outside[row.definition_id]:
+                    coordinator = self._somebody()
+                    if steps[place].outcome == "issued" and coordinator is not None and self._chance.random() < 0.7:
+                        self._world.spawn(self._say(coordinator, row.id, name), coordinator.life)
+
+    async def _say(self, coordinator: Coordinator, saga_id: str, step: str) -> None:
+        who = f"{self._chance.randrange(10**9)}"
+        answer: ExternalCompleted | ExternalFailed = ExternalCompleted(step, who, msgspec.Raw(b"{}"))
+        if self._world.faults.happens("refusal"):
+            answer = ExternalFailed(step, who, Failure("no", who))
+        with contextlib.suppress(SagaError):
+            await coordinator.service.answer(saga_id, answer, "outside")
+
     def release(self) -> None:
         """Let go on whatever hangs, as a person would at the end of a bad night."""
-        for saga_id, row in self._world.database.sagas.items():
+        for row in self._commanded():
             if row.status == "suspended" and self._chance.random() < 0.7:
-                self._press(saga_id, RetryRequested("ann", f"at last {saga_id}"))
+                self._press(row.id, RetryRequested("ann", f"at last {row.id}"))
+
+    def _commanded(self) -> list[Row]:
+        """The sagas that are ours to steer."""
+        return [row for row in self._world.database.sagas.values() if row.part >= 0]
 
     def _press(self, saga_id: str, verb: Verb | None = None) -> None:
         row = self._world.database.sagas[saga_id]
@@ -93,10 +130,8 @@ class Asking:
         return self._chance.choice(verbs)
 
     async def _act(self, coordinator: Coordinator, saga_id: str, version: int, verb: Verb) -> None:
-        try:
+        with contextlib.suppress(SagaError):
             await coordinator.service.act(saga_id, version, verb, f"r{self.acts}")
-        except SagaError:
-            return
 
     def _start(self, number: int) -> None:
         definition = self._chance.choice(self._world.definitions)
@@ -105,7 +140,8 @@ class Asking:
         asked: dict[str, object] = {"key": key, "parity": number % 2}
         coordinator = self._somebody()
         if coordinator is not None and self._chance.random() < 0.5:
-            self._world.spawn(self._post(coordinator, definition.name, asked), coordinator.life)
+            start_at_ms = self._world.now_ms() + 3_000 if self._chance.random() < 0.1 else None
+            self._world.spawn(self._post(coordinator, definition.name, asked, start_at_ms), coordinator.life)
             return
         value = encode(StartRequested(definition=definition.name, input=asked))
         now_ms = self._world.now_ms()
@@ -114,10 +150,12 @@ class Asking:
         partition = self._chance.randrange(self._world.size.partitions)
         self._place(Unplaced(topic, partition, key.encode(), value, tuple(headers)))
 
-    async def _post(self, coordinator: Coordinator, name: str, asked: dict[str, object]) -> None:
+    async def _post(
+        self, coordinator: Coordinator, name: str, asked: dict[str, object], start_at_ms: int | None
+    ) -> None:
         for _ in range(3):
             try:
-                started = await coordinator.service.start(StartRequest(name, None, asked))
+                started = await coordinator.service.start(StartRequest(name, None, asked, start_at_ms=start_at_ms))
             except Unavailable:
                 continue
             except SagaError:

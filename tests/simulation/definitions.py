@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from coordinator.errors import DefinitionError
-from coordinator.saga.definition import Kind, Retry, SagaDefinition, Step, seconds
+from coordinator.saga.definition import Kind, Retry, SagaDefinition, Step, external, seconds
 
 PARTICIPANTS = ("ann", "ben", "cat")
 RECOVERY = Retry(attempts=2, base=seconds(2), cap=seconds(6))
@@ -56,6 +56,8 @@ def _draw(chance: random.Random, name: str) -> SagaDefinition:
 
 
 def _step(chance: random.Random, place: int, kind: Kind, group: str | None) -> Step:
+    if group is None and kind is Kind.COMPENSATABLE and place and chance.random() < 0.12:
+        return external(f"step_{place}", timeout=seconds(chance.uniform(2.0, 8.0)))
     undone = kind is Kind.COMPENSATABLE and chance.random() < 0.9
     return Step(
         f"step_{place}",

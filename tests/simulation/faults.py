@@ -35,6 +35,7 @@ RATES: dict[str, float] = {
     # the group and its members
     "rebalance": 6.0,
     "kill": 5.0,
+    "stop": 3.0,
     "kill_at_await": 0.0015,
     "pause": 8.0,
     # participants
@@ -49,6 +50,10 @@ RATES: dict[str, float] = {
     "undo_fails": 0.25,
     "lie": 0.08,  # a second, other answer to what was answered already
     "participant_away": 2.0,
+    # performers of choreographies
+    "event_lost": 0.1,
+    "event_late": 0.1,
+    "event_twice": 0.1,
     # others who write to the reply topic
     "junk": 0.3,
     "start_twice": 0.2,
@@ -63,6 +68,7 @@ PER_MINUTE = frozenset(
         "tail_lost",
         "rebalance",
         "kill",
+        "stop",
         "pause",
         "participant_away",
     }

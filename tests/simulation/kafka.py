@@ -178,6 +178,25 @@ class SimulatedInbox:
                 delivered.append((part, records))
         return delivered
 
+    @property
+    def assigned(self) -> frozenset[int]:
+        """The partitions that the group has given to us."""
+        return frozenset(self._owned)
+
+    @property
+    def ready(self) -> frozenset[int]:
+        """Those of them that are read."""
+        return frozenset(self._owned) if self._ready else frozenset()
+
+    @property
+    def broken(self) -> str | None:
+        """Nothing of a client that does not exist breaks."""
+        return None
+
+    async def committed(self, partitions: Sequence[int], timeout_s: float = 5.0) -> dict[int, int | None]:
+        await self._asked(timeout_s)
+        return {part: self._group.offsets.get(part) for part in partitions}
+
     def seek(self, partition: int, offset: int) -> None:
         one = self._owned.get(partition)
         if one is None:

@@ -6,23 +6,27 @@ import asyncio
 import contextlib
 import gc
 import hashlib
+import itertools
 import logging
 import random
 import sys
 import warnings
 from collections.abc import Collection, Iterator
+from typing import Any
 
 import msgspec
 import structlog
 
+from coordinator.errors import SagaError
 from tests.simulation.asking import Asking
+from tests.simulation.dancing import hanging
+from tests.simulation.database import Database
 from tests.simulation.loop import VirtualLoop
 from tests.simulation.participants import Ledgers
-from tests.simulation.process import Life
 from tests.simulation.resting import problems
 from tests.simulation.transcript import Transcript
 from tests.simulation.watching import TERMINAL, Violation
-from tests.simulation.world import World
+from tests.simulation.world import Coordinator, World
 
 SAGAS = 100  # of a run, on average
 FAULTY_S = 25.0
@@ -54,6 +58,7 @@ def _played(seed: int, sagas: int, without: Collection[str], transcript: Transcr
     asyncio.set_event_loop(loop)
     try:
         played = _Run(seed, sagas, without)
+        loop.set_exception_handler(lambda _, context: _overheard(played.world, context))
         if transcript is not None:
             transcript.follow(played.world)
         return loop.run_until_complete(played.play())
@@ -63,6 +68,13 @@ def _played(seed: int, sagas: int, without: Collection[str], transcript: Transcr
             task._log_destroy_pending = False  # type: ignore[attr-defined]  # those of killed processes never end
         loop.close()
         asyncio.set_event_loop(None)
+
+
+def _overheard(world: World, context: dict[str, Any]) -> None:
+    """A task has failed that nobody waits for: a refusal to whoever has gone meanwhile is no failure."""
+    error = context.get("exception")
+    if error is not None and not isinstance(error, SagaError):
+        world.fail(error)
 
 
 class _Run:
@@ -77,10 +89,18 @@ class _Run:
         world = self.world
         for place in range(world.size.coordinators):
             world.boot(place)
-        for work in (world.group.run(), world.group.look_after(), self._supervise(), self._asking.operate()):
+        for work in (
+            world.group.run(),
+            world.group.look_after(),
+            self._supervise(),
+            self._asking.operate(),
+            self._asking.answer(),
+        ):
             world.spawn(work)
         for participant in world.participants:
             world.spawn(participant.run())
+        if world.size.dances:
+            self._dance()
         self._asking.begin()
         self._plan()
         await self._pass(FAULTY_S)
@@ -88,6 +108,15 @@ class _Run:
         self._asking.release()
         rested_s = await self._rest()
         return self._outcome(rested_s)
+
+    def _dance(self) -> None:
+        world = self.world
+        for group in world.event_groups.values():
+            world.spawn(group.run())
+            world.spawn(group.look_after())
+        world.spawn(world.performers.run())
+        world.spawn(world.stagehand.run(world.spawn))
+        world.performers.begin(world.size.dances, FAULTY_S * 0.8)
 
     async def _pass(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -98,14 +127,20 @@ class _Run:
         """Plan what happens once a while."""
         world, chance, loop = self.world, self._chance, asyncio.get_running_loop()
 
+        # Who has said something says it no more: of events nothing is lost.
+        losing = sorted(topic for topic in world.topology.counts if not topic.endswith(".events"))
+
         def at(name: str, happen: object) -> None:
             for moment in world.faults.moments(name, FAULTY_S):
                 loop.call_later(moment, self._happen, name, happen)
 
-        at("kill", lambda: self._someone().kill())
-        at("pause", lambda: self._someone().pause(loop.time() + chance.choice((0.5, 4.0, 8.0))))
+        at("kill", lambda: self._someone().life.kill())  # noqa: PLW0108 - chosen when it happens
+        at("stop", lambda: self._someone().stop())
+        at("pause", lambda: self._someone().life.pause(loop.time() + chance.choice((0.5, 4.0, 8.0))))
         at("rebalance", world.group.unsettle)
-        at("tail_lost", lambda: world.broker.lose_tail(chance.choice(sorted(world.topology.counts))))
+        for group in world.event_groups.values():
+            at("rebalance", group.unsettle)
+        at("tail_lost", lambda: world.broker.lose_tail(chance.choice(losing)))
         at("database_away", lambda: setattr(world.link, "away_until", loop.time() + chance.uniform(0.1, 6)))
         at("broker_away", lambda: setattr(world.broker, "away_until", loop.time() + chance.uniform(0.1, 6)))
         at("database_clock", lambda: setattr(world, "skew_ms", chance.randint(-20_000, 20_000)))
@@ -118,8 +153,8 @@ class _Run:
             self.world.faults.count(name)
             happen()
 
-    def _someone(self) -> Life:
-        return self._chance.choice([one for _, one in sorted(self.world.coordinators.items())]).life
+    def _someone(self) -> Coordinator:
+        return self._chance.choice([one for _, one in sorted(self.world.coordinators.items())])
 
     async def _supervise(self) -> None:
         """Start again what has ended."""
@@ -147,6 +182,8 @@ class _Run:
             for (topic, part), log in world.broker.logs.items()
             if topic == replies
         )
+        if any(status != _ended(database, key) for key, status in world.performers.expected.items()):
+            return False
         due = any(letter.next_try_ms is not None for letter in database.letters)
         return read and not due and all(participant.is_idle() for participant in world.participants)
 
@@ -154,16 +191,15 @@ class _Run:
         world = self.world
         found = world.broken
         if found is None:
-            found = next(
-                (
-                    Violation(problem)
-                    for problem in problems(
-                        *(world.database, world.broker, Ledgers(world.participants), world.watch, world.by_id),
-                        *(self._asking.acknowledged, self._asking.seen, world.topology.replies),
-                    )
+            seen = self._asking.seen | world.stagehand.seen
+            sentences = itertools.chain(
+                hanging(world.database, world.performers.expected),
+                problems(
+                    *(world.database, world.broker, Ledgers(world.participants), world.watch, world.by_id),
+                    *(self._asking.acknowledged, seen, world.topology.replies),
                 ),
-                None,
             )
+            found = next(map(Violation, sentences), None)
         statuses: dict[str, int] = {}
         for row in world.database.sagas.values():
             statuses[str(row.status)] = statuses.get(str(row.status), 0) + 1
@@ -181,6 +217,12 @@ class _Run:
         for record in self.world.broker.stored:
             digest.update(f"{record.topic} {record.partition} {record.offset} ".encode() + (record.value or b""))
         return digest.hexdigest()[:16]
+
+
+def _ended(database: Database, key: str) -> str | None:
+    """How a dance stands; None while nothing is known of it."""
+    taken = database.keys.get(("Dance", key))
+    return None if taken is None else str(database.sagas[taken[0]].status)
 
 
 @contextlib.contextmanager

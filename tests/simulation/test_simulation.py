@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.simulation import broken_engine, broken_machine  # noqa: F401 - they register their twins
 from tests.simulation.campaign import campaign, regressions
 from tests.simulation.faults import RATES
 from tests.simulation.mutations import TWINS

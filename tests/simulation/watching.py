@@ -68,6 +68,7 @@ class Watch:
         self._definitions = definitions
         self._replies = replies
         self._accounts: dict[str, _Account] = {}
+        self._observed: dict[str, int] = {}  # the version of each observed saga
         self.committed: dict[str, bytes] = {}  # what may be on Kafka: by ce_id, its value
         self._payloads: dict[str, Any] = {}
         self.published: set[str] = set()
@@ -82,7 +83,7 @@ class Watch:
             if sum(fence[5:]) != fence.next_offset - fence.from_offset:
                 raise Violation(f"I16 one verdict per record: {fence}")
         for start in batch.starts:
-            self._accounts[start[2]] = _Account(self._definitions[start[5]])
+            self._begin(start[2], start[5])
         acts = {act.saga_id for act in batch.audits}
         for saga_id, _, version, status, *_ in batch.moves:
             before = written.before[saga_id][1]
@@ -94,14 +95,26 @@ class Watch:
         for row in batch.out:
             self._ask(Token(*row[:3]), row[4], row[8])
         for move in batch.moves:
-            if self._accounts[move[0]].version != move[2]:
+            if self._version(move[0]) != move[2]:
                 raise Violation(f"I24 the log reaches the row: {move[0]} is at {move[2]}")
         self.transitions += len(batch.logs)
 
+    def _begin(self, saga_id: str, definition_id: int) -> None:
+        if definition_id in self._definitions:
+            self._accounts[saga_id] = _Account(self._definitions[definition_id])
+        else:
+            self._observed[saga_id] = 0
+
+    def _version(self, saga_id: str) -> int:
+        return self._observed[saga_id] if saga_id in self._observed else self._accounts[saga_id].version
+
     def _hear(self, saga_id: str, version: int, event: str, step: str | None, data: bytes) -> None:
+        if version != self._version(saga_id) + 1:
+            raise Violation(f"I20 a single chain: {saga_id} goes from {self._version(saga_id)} to {version}")
+        if saga_id in self._observed:
+            self._observed[saga_id] = version
+            return
         account = self._accounts[saga_id]
-        if version != account.version + 1:
-            raise Violation(f"I20 a single chain: {saga_id} goes from {account.version} to {version}")
         account.version = version
         if event in VERBS or event.startswith("External"):
             account.told.add(event)
@@ -151,7 +164,8 @@ class Watch:
             before = account.definition.stage_of[position] < stage
             if before and earlier.name in account.asked and earlier.name not in account.done:
                 raise Violation(f"I7 one step after the other: {token} asks for {step} before {earlier.name} is done")
-            if before and earlier.name not in account.asked | account.done and earlier.when is None:
+            known = account.asked | account.done
+            if before and earlier.name not in known and earlier.when is None:
                 raise Violation(f"I7 no step is passed over: {token} asks for {step}, and never for {earlier.name}")
 
     def _check_backward(self, account: _Account, token: Token, step: str, stage: int) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Collection, Coroutine
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -23,8 +23,10 @@ from coordinator.observability.metrics import Metrics
 from coordinator.services.recovery import Recovery
 from coordinator.services.sagas import SagaService
 from coordinator.settings import FlowSettings
+from coordinator.store.reads import SagaReads
 from tests.simulation import definitions as drawn
 from tests.simulation.broker import CLUSTER, Broker, Group
+from tests.simulation.dancing import DANCE, DANCE_ID, Onlooker, Performers, Stagehand, topics
 from tests.simulation.database import Database
 from tests.simulation.faults import Faults
 from tests.simulation.kafka import SimulatedBus, SimulatedInbox
@@ -44,6 +46,7 @@ class Size(msgspec.Struct, frozen=True):
     partitions: int
     command_partitions: int
     sagas: int
+    dances: int
     definitions: int
     in_flight_max: int
     breaker_timeouts: int
@@ -57,6 +60,7 @@ class Size(msgspec.Struct, frozen=True):
             partitions=partitions,
             command_partitions=chance.choice((1, 2, partitions)),
             sagas=chance.randint(sagas // 2, sagas * 3 // 2),
+            dances=chance.choice((0, 0, sagas // 5)),
             definitions=chance.randint(1, 3),
             in_flight_max=chance.choice((0, 0, 0, 5)),
             breaker_timeouts=chance.choice((0, 20, 5)),
@@ -107,12 +111,18 @@ class World:
         self.by_id = dict(enumerate(self.definitions, 1))
         commands = {f"{PREFIX}{name}.commands": size.command_partitions for name in drawn.PARTICIPANTS}
         counts = {f"{PREFIX}replies": size.partitions, f"{PREFIX}events": 1, f"{PREFIX}dlq": 1, **commands}
+        counts |= topics(PREFIX, size.command_partitions) if size.dances else {}
         self.topology = Topology(PREFIX, counts)
         self.skew_ms = 0
         self.database = Database(self.now_ms)
         self.link = Link(self.database, self.faults, random.Random(f"{seed}/link"))
         self.broker = Broker(counts, self.faults, random.Random(f"{seed}/broker"))
         self.group = Group(self.broker, size.partitions)
+        self.event_groups = {
+            topic: Group(self.broker, count) for topic, count in topics(PREFIX, size.command_partitions).items()
+        }
+        self.performers = Performers(self.topology, self.broker, self.faults, random.Random(f"{seed}/performers"))
+        self.stagehand = Stagehand(self.database, random.Random(f"{seed}/stagehand"), self._onlooker)
         self.watch = Watch(self.database, self.by_id, self.topology.replies)
         self.participants = [
             Participant(
@@ -149,6 +159,11 @@ class World:
             life.tasks.append(task)
         task.add_done_callback(self._look_at)
         return task
+
+    def _onlooker(self) -> tuple[Onlooker, Life] | None:
+        living = [one for _, one in sorted(self.coordinators.items()) if not one.life.dead and one.onlooker is not None]
+        chosen = self.chance.choice(living) if living else None
+        return None if chosen is None or chosen.onlooker is None else (chosen.onlooker, chosen.life)
 
     def fail(self, error: BaseException) -> None:
         """End the run because of an error; the first one counts."""
@@ -215,13 +230,21 @@ class Coordinator:
             lambda: self.engine.ownership.owned,
             drawn.RECOVERY,
         )
-        reads = SimulatedReads(self.store, world.database, {number: one.name for number, one in world.by_id.items()})
+        names = {DANCE_ID: DANCE.name, **{number: one.name for number, one in world.by_id.items()}}
+        reads = SimulatedReads(self.store, world.database, names)
         self.service = SagaService(
             *(self.store, reads, self.engine.relay, registry, world.topology),  # type: ignore[arg-type]
             *(clock, self.engine.now, chance),
             Observer(metrics, clock, None, log_transitions=False),
             flow,
         )
+        self.onlooker: Onlooker | None = None
+        if size.dances:
+            self.onlooker = Onlooker(
+                *(world.broker, world.event_groups, world.topology, self.life, self.store),
+                cast("SagaReads", reads),
+                (bus, metrics, clock, self.engine.now, chance),
+            )
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
@@ -230,6 +253,8 @@ class Coordinator:
             self._world.spawn(self._recovery.run(self._stopping), self.life),
             self._world.spawn(self.service.run(self._stopping), self.life),
         ]
+        if self.onlooker is not None:
+            beside.append(self._world.spawn(self.onlooker.observer.run(self._stopping), self.life))
         try:
             while True:
                 try:

@@ -1,0 +1,126 @@
+"""A partition that the group gave us stays ours, whoever claims it by mistake; one that it took away does not."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from coordinator.engine.cache import SagaCache
+from coordinator.engine.ownership import RECLAIM_S, Ownership
+from coordinator.errors import Unavailable
+from tests.simulation.database import Database
+from tests.simulation.faults import RATES, Faults
+from tests.simulation.process import Life
+from tests.simulation.store import Link, SimulatedStore
+
+
+class Clock:
+    """Time that a test moves."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class Inbox:
+    """An empty partition, and where it was told to go on."""
+
+    def __init__(self) -> None:
+        self.sought: list[tuple[int, int]] = []
+
+    def seek(self, partition: int, offset: int) -> None:
+        self.sought.append((partition, offset))
+
+    async def commit(self, offsets: dict[int, int], timeout_s: float = 5.0) -> bool:
+        return bool(offsets) or timeout_s > 0
+
+    async def beginning_offsets(self, partitions: Sequence[int]) -> dict[int, int]:
+        return dict.fromkeys(partitions, 0)
+
+    async def end_offsets(self, partitions: Sequence[int]) -> dict[int, int]:
+        return dict.fromkeys(partitions, 0)
+
+
+class Desk:
+    """One process that owns partitions of a database that others use, too."""
+
+    def __init__(self) -> None:
+        chance = random.Random(1)
+        self.database = Database(lambda: 0)
+        self.store = SimulatedStore(Link(self.database, Faults(chance, without=RATES), chance), Life("me"))
+        self.clock, self.inbox = Clock(), Inbox()
+        inbox: Any = self.inbox
+        self.ownership = Ownership(
+            self.store, inbox, self.clock, SagaCache(), owner="me", cluster_id="c", sweep=self._sweep
+        )
+        self.swept: list[list[int]] = []
+
+    async def _sweep(self, parts: Any) -> None:
+        self.swept.append(sorted(parts))
+
+    async def lose(self, owner: str = "somebody late") -> None:
+        """Let a claim arrive that is not due any more, and find out by a fence."""
+        self.database.claim({0: 0}, owner, "c")
+        await self.ownership.recover()
+
+
+async def test_a_claim_that_came_late_is_undone() -> None:
+    """The group still says that the partition is ours: after a while it is claimed again, swept and read."""
+    desk = Desk()
+    await desk.ownership.on_assigned({0})
+    await desk.lose()
+    assert desk.ownership.owned == {}
+    await desk.ownership.reclaim()
+    assert desk.ownership.owned == {}
+    desk.clock.now += RECLAIM_S
+    await desk.ownership.reclaim()
+    assert desk.ownership.owned[0].epoch == 3
+    assert (desk.database.shards[0].owner, desk.swept[-1], desk.inbox.sought[-1]) == ("me", [0], (0, 0))
+
+
+async def test_a_claim_of_our_own_that_came_late_is_undone() -> None:
+    """A claim that nobody heard of and that was repeated may arrive after its repetition: it is ours all the same."""
+    desk = Desk()
+    await desk.ownership.on_assigned({0})
+    await desk.lose("me")
+    desk.clock.now += RECLAIM_S
+    await desk.ownership.reclaim()
+    assert desk.ownership.owned[0].epoch == 3
+
+
+async def test_what_the_group_took_away_is_not_taken_back() -> None:
+    """Whoever has the partition now keeps it."""
+    desk = Desk()
+    await desk.ownership.on_assigned({0, 1})
+    await desk.lose("the next owner")
+    await desk.ownership.on_revoked({0, 1})
+    await desk.ownership.on_assigned({1})
+    desk.clock.now += RECLAIM_S
+    await desk.ownership.reclaim()
+    assert set(desk.ownership.owned) == {1}
+    assert desk.database.shards[0].owner == "the next owner"
+
+
+async def test_taking_back_waits_for_postgres(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While Postgres is away nothing is forgotten."""
+    desk = Desk()
+    await desk.ownership.on_assigned({0})
+    await desk.lose()
+    desk.clock.now += RECLAIM_S
+    monkeypatch.setattr(desk.store, "claim", _away)
+    with pytest.raises(Unavailable):
+        await desk.ownership.reclaim()
+    monkeypatch.undo()
+    await desk.ownership.reclaim()
+    assert set(desk.ownership.owned) == {0}
+
+
+async def _away(*_: object) -> Any:
+    raise Unavailable("by the test")
