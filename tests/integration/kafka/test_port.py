@@ -62,11 +62,9 @@ class Port:
 
 
 @pytest.fixture(params=["kafka", "simulated"])
-async def port(request: pytest.FixtureRequest) -> AsyncIterator[Port]:
+async def port(request: pytest.FixtureRequest, kafka: RealBroker, publisher: Publisher) -> AsyncIterator[Port]:
     """Give the one, and then the other."""
     if request.param == "kafka":
-        kafka: RealBroker = request.getfixturevalue("kafka")
-        publisher: Publisher = request.getfixturevalue("publisher")
         topic, group = await new_topic(kafka.bootstrap_servers, PARTITIONS), f"g{secrets.token_hex(4)}"
         real = Port(publisher, topic, lambda: Subscriber(kafka.bootstrap_servers, topic, group, "tests"))
         yield real

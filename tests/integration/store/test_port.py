@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import secrets
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -63,16 +62,14 @@ class Port:
 
 
 @pytest.fixture(params=["postgres", "simulated"])
-async def port(request: pytest.FixtureRequest) -> AsyncIterator[Port]:
+async def port(request: pytest.FixtureRequest, store: PostgresStore, workload: Workload) -> Port:
     """Give the one store, and then the other."""
     if request.param == "postgres":
-        store: PostgresStore = request.getfixturevalue("store")
-        yield Port(store, await Workload.ready(store))
-        return
+        return Port(store, workload)
     chance = random.Random(1)
     link = Link(Database(lambda: EPOCH_MS), Faults(chance, without=RATES), chance)
     simulated = SimulatedStore(link, Life("one"))
-    yield Port(simulated, Workload(simulated, 1, EPOCH_MS))  # type: ignore[arg-type]  # it commits and acknowledges
+    return Port(simulated, Workload(simulated, 1, EPOCH_MS))  # type: ignore[arg-type]  # it commits and acknowledges
 
 
 async def test_a_batch_is_written_whole(port: Port) -> None:
