@@ -13,6 +13,7 @@ committed offset only feeds lag displays.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Protocol
 
@@ -28,6 +29,7 @@ log = structlog.get_logger()
 
 RETRY_S = 0.5  # between attempts to claim while Postgres or Kafka is away
 RECLAIM_S = 3.0  # before a partition is taken back: whoever took it may be about to hear that it is not theirs
+RECLAIM_MAX_S = 60.0  # where that happens again and again: another installation works on this database, too
 
 
 class Owned:
@@ -95,6 +97,7 @@ class Ownership:
         self._parked: dict[int, Owned] = {}
         self._given: set[int] = set()  # what the group says is ours
         self._lost: dict[int, float] = {}  # when to take back what somebody else has claimed all the same
+        self._losses: Counter[int] = Counter()  # how often that was so since the group spoke last
         self.quiesce: Callable[[], Awaitable[None]] = _nothing_in_hand
         self._resets: dict[int, int] = {}
         self.assignments = 0
@@ -121,6 +124,7 @@ class Ownership:
             await self.quiesce()
             self._given -= partitions
             self._lost.clear()
+            self._losses.clear()
             leaving = {part: self.owned.pop(part) for part in partitions if part in self.owned}
             self._parked.update(leaving)
             if self._events is not None:
@@ -137,7 +141,7 @@ class Ownership:
         now = self._clock.monotonic()
         due = {part for part, at in self._lost.items() if at <= now} & self._given
         if due:
-            log.warning("partitions_taken_back", partitions=sorted(due), owner=self.owner)
+            log.warning("partitions_taken_back", partitions=sorted(due), owner=self.owner, alert=True)
             await self._take(due)
             for part in due:
                 self._lost.pop(part, None)
@@ -211,7 +215,9 @@ class Ownership:
                 if self._events is not None:
                     self._events.gave_up([part])
                 self.fences_lost += 1
-                self._lost[part] = self._clock.monotonic() + RECLAIM_S
+                pause_s = min(RECLAIM_S * 2 ** min(self._losses[part], 10), RECLAIM_MAX_S)
+                self._lost[part] = self._clock.monotonic() + pause_s
+                self._losses[part] += 1
                 log.warning("partition_lost", partition=part, epoch=owned.epoch, owner=shard and shard.owner)
                 continue
             owned.next_offset = shard.next_offset

@@ -108,6 +108,21 @@ async def test_what_the_group_took_away_is_not_taken_back() -> None:
     assert desk.database.shards[0].owner == "the next owner"
 
 
+async def test_two_who_were_told_the_same_do_not_fight_all_the_time() -> None:
+    """Where somebody claims it again and again (two groups on one database), each taking back waits longer."""
+    desk = Desk()
+    await desk.ownership.on_assigned({0})
+    waits = []
+    for _ in range(7):
+        await desk.lose()
+        began = desk.clock.now
+        while not desk.ownership.owned:
+            desk.clock.now += 1
+            await desk.ownership.reclaim()
+        waits.append(desk.clock.now - began)
+    assert waits == [3, 6, 12, 24, 48, 60, 60]
+
+
 async def test_taking_back_waits_for_postgres(monkeypatch: pytest.MonkeyPatch) -> None:
     """While Postgres is away nothing is forgotten."""
     desk = Desk()
