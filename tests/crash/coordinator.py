@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 
-from tests.crash.hook import USAGE, Hook
+from tests.crash.hook import USAGE, Hook, hasten
 from tests.crash.points import NoSuchPoint
 
 
@@ -28,8 +28,10 @@ def main() -> None:
 
 
 def install(hook: Hook) -> None:
-    """Wrap everything that lies around a point of the coordinator."""
+    """Wrap everything that lies around a point of the coordinator, and let its chores come soon."""
     # Imported here, so that a point that does not exist is refused at once.
+    from coordinator.engine import engine as engine_module  # noqa: PLC0415
+    from coordinator.services import sagas, upkeep  # noqa: PLC0415
     from tests.crash.api_points import ApiPoints  # noqa: PLC0415
     from tests.crash.engine_points import EnginePoints  # noqa: PLC0415
     from tests.crash.migration_points import MigrationPoints  # noqa: PLC0415
@@ -39,6 +41,9 @@ def install(hook: Hook) -> None:
     engine.install()
     ApiPoints(hook).install()
     MigrationPoints(hook).install()
+    hasten(engine_module, "HOUSEKEEPING_S")
+    hasten(sagas, "FLUSH_S")
+    hasten(upkeep, "PAUSE_S")
     watch_postgres(hook)
     watch_kafka(hook, engine.marks_of)
 

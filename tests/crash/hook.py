@@ -13,6 +13,7 @@ from tests.crash.points import POINTS, Armed, NoSuchPoint, read_armed
 AT: Final = "SAGA_CRASH_AT"
 FILE: Final = "SAGA_CRASH_FILE"
 USAGE: Final = 2
+SOON_S: Final = 0.25
 
 
 class Mark(NamedTuple):
@@ -88,6 +89,11 @@ def last_words(armed: Armed | None) -> str:
 def around(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
     """Replace a function of a class or module by one that is made of it; AttributeError where there is none."""
     setattr(owner, name, make(getattr(owner, name)))
+
+
+def hasten(owner: Any, name: str) -> None:
+    """Let a chore come soon: a run waits for it, and it is no other for coming more often."""
+    around(owner, name, lambda _: SOON_S)
 
 
 def _give_up(sentence: str) -> NoReturn:

@@ -17,7 +17,7 @@ from participants.kit import runner, work
 from participants.kit.consumer import Consumer
 from participants.kit.publisher import Publisher
 from participants.kit.work import Worker
-from tests.crash.hook import USAGE, Hook, Mark, around
+from tests.crash.hook import USAGE, Hook, Mark, around, hasten
 from tests.crash.points import NoSuchPoint
 from tests.crash.wire import Marks, Statement, produced, stores_offsets, watch_kafka, watch_postgres, watched
 
@@ -124,6 +124,8 @@ def main() -> None:
         sys.exit(USAGE)
     points = ParticipantPoints(hook)
     points.install()
+    hasten(runner, "TIDY_SECONDS")
+    hasten(runner, "COMMIT_SECONDS")
     watch_postgres(hook)
     watch_kafka(hook, points.marks_of)
     participant = getattr(importlib.import_module(f"participants.{name}.handlers"), name)

@@ -20,7 +20,7 @@ from tests.e2e.world import READY_S, Coordinator, World, eventually
 
 COORDINATOR: Final = "coordinator"
 WAVES_MAX: Final = 5
-WAVE_S: Final = 4.0  # longer than the slowest of the chores, which is the dead letters' publication
+WAVE_S: Final = 3.0  # longer than a saga and the chores after it take
 POLL_S: Final = 0.01
 REST_S: Final = 60.0
 JUDGED_S: Final = 10.0  # lifecycle events are owed for a moment after everything else is at rest
