@@ -17,7 +17,7 @@ from tests.e2e.world import PARTITIONS, READY_S, event_headers
 
 BAD: Final = 2
 PARTICIPANT: Final = "payment"
-SLOW_S: Final = 0.7
+SLOW_S: Final = 1.5
 
 
 async def bring_orders(stage: Stage, way: str) -> None:
@@ -92,7 +92,7 @@ async def play_beginnings(stage: Stage, run: Run) -> None:
             command = "RefundPayment" if undoes else "ProcessPayment"
             await stage.fault("payment", "slow", command=command, match=one["customer_id"], seconds=SLOW_S)
         await stage.request_starts(orders, PATIENT)
-        reached = "status = 'compensating'" if undoes else "version >= 2"
+        reached = "status IN ('compensating', 'failed')" if undoes else "version >= 2"
         query = f"SELECT count(*) = $2 FROM saga WHERE business_key = ANY($1) AND {reached}"  # noqa: S608
         await stage.until(query, [one["order_id"] for one in orders], len(orders))
         await (await stage.up()).kill()
