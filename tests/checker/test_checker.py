@@ -312,6 +312,18 @@ def test_every_check_has_caught_something() -> None:
     assert {check.__name__ for check in CHECKS} == {name for _, name in PLANTED}
 
 
+def test_letters_of_actions_are_known_by_their_commands() -> None:
+    """An action that was given up is published as a letter like a compensation, and found by its command."""
+    found = flawless()
+    shipping = f"{GOOD}:1:ship:action"
+    found.dead_letters.append(
+        DeadLetterRow("action", "given_up", "test.shipping.commands", 0, None, None, GOOD, shipping, True)
+    )
+    assert judge(found, PLAN, EXPECTED) != []
+    found.letters.append({"saga-dlq-kind": "action", "saga-dlq-command-id": shipping})
+    assert judge(found, PLAN, EXPECTED) == []
+
+
 def test_an_unreadable_range_is_one_verdict() -> None:
     """A range of unreadable offsets that became one dead letter counts as one consumed record."""
     found = flawless()
