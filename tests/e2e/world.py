@@ -20,7 +20,7 @@ from participants.kit.faults import clear_faults, set_fault
 from tests.checker.checks import Expected, check_run
 from tests.checker.evidence import Plan
 from tests.e2e.definitions import PATIENT
-from tests.e2e.orders import STEPS
+from tests.e2e.orders import SECRETS, STEPS
 
 PARTITIONS = 4
 READY_S = 60.0
@@ -108,6 +108,7 @@ class World:
         self.database = name
         self.prefix = f"{name}."
         self.plan = Plan(self.prefix, STEPS)
+        self.secrets = SECRETS
         self.url = ""
         self.coordinators: list[Coordinator] = []
         self.participants: dict[str, Child] = {}
@@ -276,8 +277,9 @@ class World:
         await self.rest(within_s)
         if count is not None:
             assert await self.value("SELECT count(*) FROM saga") == count
-        expected = Expected(frozenset(self.saga_ids), self.invisible)
-        complaints = await check_run(self.url, self.stack.kafka.bootstrap_servers, self.plan, expected)
+        expected = Expected(frozenset(self.saga_ids), self.invisible, secrets=self.secrets)
+        logs = sorted({coordinator.child.log for coordinator in self.coordinators})
+        complaints = await check_run(self.url, self.stack.kafka.bootstrap_servers, self.plan, expected, logs)
         assert complaints == [], "\n".join(complaints[:40])
 
     async def _is_at_rest(self) -> bool:
