@@ -270,7 +270,7 @@ class World:
 
     async def rest(self, within_s: float = 60.0) -> None:
         """Wait until nothing moves any more: sagas rest, outboxes are empty, every record is consumed."""
-        await eventually(self._is_at_rest, within_s=within_s, what="at rest", explain=self._unrest)
+        await eventually(self.is_at_rest, within_s=within_s, what="at rest", explain=self.unrest)
 
     async def check(self, within_s: float = 60.0, *, count: int | None = None) -> None:
         """Wait for rest, then let the independent checker look for anything that is wrong."""
@@ -282,10 +282,12 @@ class World:
         complaints = await check_run(self.url, self.stack.kafka.bootstrap_servers, self.plan, expected, logs)
         assert complaints == [], "\n".join(complaints[:40])
 
-    async def _is_at_rest(self) -> bool:
-        return not await self._unrest()
+    async def is_at_rest(self) -> bool:
+        """Whether nothing moves any more."""
+        return not await self.unrest()
 
-    async def _unrest(self) -> list[str]:
+    async def unrest(self) -> list[str]:
+        """Say what still moves."""
         queries = {
             "sagas in progress": "SELECT count(*) FROM saga WHERE status NOT IN"
             " ('completed', 'failed', 'suspended', 'abandoned')",
