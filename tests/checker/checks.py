@@ -21,6 +21,7 @@ from tests.checker.evidence import Check, Effect, Evidence, Expected, Plan, Saga
 from tests.checker.history import (
     RESTING,
     TERMINAL,
+    given_up_is_open_while_it_matters,
     states_are_those_logged,
     the_log_goes_one_way,
     undo_is_one_at_a_time,
@@ -185,6 +186,7 @@ CHECKS: tuple[Check, ...] = (
     the_log_goes_one_way,
     states_are_those_logged,
     undo_is_one_at_a_time,
+    given_up_is_open_while_it_matters,
     commands_say_what_they_must,
     commands_go_in_order,
     acts_are_audited,

@@ -121,6 +121,7 @@ class DeadLetterRow:
     saga_id: str | None
     command_id: str | None
     on_topic: bool
+    state: str = "open"
 
 
 @dataclass
@@ -273,6 +274,7 @@ async def _read_coordinator(connection: asyncpg.Connection[asyncpg.Record], foun
                 None if row["saga_id"] is None else str(row["saga_id"]),
                 row["command_id"],
                 row["on_topic"],
+                row["state"],
             )
         )
     incidents: defaultdict[str, list[str]] = defaultdict(list)

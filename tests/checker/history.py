@@ -68,6 +68,19 @@ def undo_is_one_at_a_time(found: Evidence, plan: Plan, expected: Expected) -> It
             yield f"saga {saga.id}: undone in the order {', '.join(str(name) for name in names)}"
 
 
+def given_up_is_open_while_it_matters(found: Evidence, plan: Plan, expected: Expected) -> Iterable[str]:
+    """What was given up is an open dead letter until its saga has ended; every letter and incident has its saga."""
+    for letter in found.dead_letters:
+        if letter.kind == "record":
+            continue
+        saga = found.sagas.get(letter.saga_id or "")
+        status = "not there" if saga is None else saga.status
+        if saga is None or (letter.state == "open" and status in TERMINAL):
+            yield f"the dead letter of {letter.command_id} is {letter.state}, its saga {letter.saga_id} is {status}"
+    for saga_id in sorted(found.open_incidents.keys() - found.sagas.keys()):
+        yield f"an incident is open on saga {saga_id}, which is not there"
+
+
 def _misfits(saga: SagaRow, about: str, outcome: str, undo: str, undoable: bool) -> Iterable[str]:
     if saga.status == "completed" and outcome not in ("completed", "skipped"):
         yield f"{about}: is {outcome} in a completed saga"

@@ -66,6 +66,21 @@ def hear_of_undos_in_the_wrong_order(found: Evidence) -> None:
     first.step_name, last.step_name = last.step_name, first.step_name
 
 
+def leave_a_letter_open(found: Evidence) -> None:
+    """Let a saga end, and leave what it had given up for somebody to look after."""
+    found.dead_letters[0].saga_id = UNDONE
+
+
+def give_up_for_nobody(found: Evidence) -> None:
+    """Give up a command of a saga that is not there."""
+    found.dead_letters[0].saga_id = "ghost"
+
+
+def ask_for_a_person_for_nobody(found: Evidence) -> None:
+    """Open an incident on a saga that is not there."""
+    found.open_incidents["ghost"] = ["late"]
+
+
 def change_a_payload(found: Evidence) -> None:
     """Let a second attempt ask for something else than the first."""
     command(found, f"{GOOD}:1:pay:action#2").content = "other"
@@ -189,6 +204,9 @@ FURTHER: list[tuple[Callable[[Evidence], None], str]] = [
     (fail_with_a_step_that_is_not_undone, "states_are_those_logged"),
     (undo_two_at_once, "undo_is_one_at_a_time"),
     (hear_of_undos_in_the_wrong_order, "undo_is_one_at_a_time"),
+    (leave_a_letter_open, "given_up_is_open_while_it_matters"),
+    (give_up_for_nobody, "given_up_is_open_while_it_matters"),
+    (ask_for_a_person_for_nobody, "given_up_is_open_while_it_matters"),
     (change_a_payload, "commands_say_what_they_must"),
     (change_a_value, "commands_say_what_they_must"),
     (number_an_attempt_into_the_command_id, "commands_say_what_they_must"),

@@ -12,13 +12,15 @@ MINUTE_S = 60.0
 class Tier:
     """One tier: arguments for this Python; `limit_s` is how long it may take before it counts as hanging.
 
-    A tier of pytest says what it found in pytest's own report, any other in the last line that it prints, as JSON.
+    A tier of pytest says what it found in pytest's own report, any other in the last line that it prints, as JSON. One
+    that `measures` is also told a file for lines of JSON, in a variable that it must keep from coordinators.
     """
 
     name: str
     about: str
     arguments: tuple[str, ...]
     limit_s: float
+    measures: bool = False
 
     @property
     def is_pytest(self) -> bool:
@@ -49,7 +51,7 @@ TIERS: Sequence[Tier] = (
         15 * MINUTE_S,
     ),
     Tier("crash", "SIGKILL at every point of every path, on real processes", _pytest("tests/crash"), 25 * MINUTE_S),
-    Tier("faults", "a real Kafka and a real Postgres that fail", _pytest("tests/faults"), 30 * MINUTE_S),
+    Tier("faults", "a real Kafka and a real Postgres that fail", _pytest("tests/faults"), 30 * MINUTE_S, measures=True),
     Tier(
         "soak",
         "random sagas, faults and kills on real processes, all at once",

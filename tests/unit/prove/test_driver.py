@@ -192,7 +192,9 @@ def pytest_tier(folder: Path, text: str, name: str = "faults") -> Tier:
     """Make a tier of pytest over one file."""
     (folder / "test_it.py").write_text(text)
     (folder / "pytest.ini").write_text("[pytest]\n")
-    return Tier(name, f"what {name} is", ("-m", "pytest", "-p", "no:cacheprovider", "-q", "test_it.py"), LIMIT_S)
+    return Tier(
+        name, f"what {name} is", ("-m", "pytest", "-p", "no:cacheprovider", "-q", "test_it.py"), LIMIT_S, measures=True
+    )
 
 
 def test_a_tier_of_pytest_is_read_from_its_report(proof: Callable[..., Proof], tmp_path: Path, said: list[str]) -> None:
@@ -206,6 +208,12 @@ def test_a_tier_of_pytest_is_read_from_its_report(proof: Callable[..., Proof], t
     assert record.figures["restarts"] == 5
     assert [each["recovered_s"] for each in record.figures["recoveries"]] == [1.5, 2.5]
     assert "    skipped: test_it::test_two: no second machine" in said
+
+
+def test_only_a_tier_that_measures_is_told_where(proof: Callable[..., Proof]) -> None:
+    """Coordinators refuse a variable that they do not know: others never see it."""
+    alone = program("alone", "assert 'SAGA_PROVE_RECORD' not in os.environ", 'print(\'{"tier":1,"passed":true}\')')
+    assert proof(alone).run([alone])
 
 
 def test_a_tier_without_tests_has_not_passed(proof: Callable[..., Proof], tmp_path: Path) -> None:
