@@ -99,6 +99,13 @@ def number_an_attempt_into_the_command_id(found: Evidence) -> None:
     second.command_id = f"{GOOD}:1:pay:action:2"
 
 
+def run_ahead_of_its_generation(found: Evidence) -> None:
+    """Publish a command of a generation that nobody has asked for."""
+    second = command(found, f"{GOOD}:1:pay:action#2")
+    second.command_id = f"{GOOD}:2:pay:action"
+    second.identity = f"{second.command_id}#2"
+
+
 def key_by_something_else(found: Evidence) -> None:
     """Publish a command under another key than its saga's id."""
     command(found, f"{GOOD}:1:pay:action#1").key = "key-good"
@@ -210,6 +217,7 @@ FURTHER: list[tuple[Callable[[Evidence], None], str]] = [
     (change_a_payload, "commands_say_what_they_must"),
     (change_a_value, "commands_say_what_they_must"),
     (number_an_attempt_into_the_command_id, "commands_say_what_they_must"),
+    (run_ahead_of_its_generation, "commands_say_what_they_must"),
     (key_by_something_else, "commands_say_what_they_must"),
     (ask_somebody_else, "commands_say_what_they_must"),
     (run_on_another_definition, "commands_say_what_they_must"),

@@ -46,11 +46,14 @@ def commands_go_in_order(found: Evidence, plan: Plan, expected: Expected) -> Ite
 
 
 def _misnomers(command: CommandRecord, saga: SagaRow, plan: Plan) -> Iterable[str]:
-    step = next((step for step in plan.steps_of(saga) if step.name == command.step_name), None)
-    if step is None:
+    steps = {step.name: (step, state) for step, state in zip(plan.steps_of(saga), saga.steps, strict=True)}
+    if command.step_name not in steps:
         yield f"command {command.identity} is about the step {command.step_name}, which its saga does not have"
         return
+    step, state = steps[command.step_name]
     generation = command.command_id.removeprefix(f"{saga.id}:").partition(":")[0]
+    if generation.isdigit() and int(generation) > state.get("generation", 1):
+        yield f"command {command.identity} is of a generation that its step has not come to"
     name = f"{saga.id}:{generation}:{step.name}:{command.direction}"
     said = {
         "the key": (command.key, saga.id),

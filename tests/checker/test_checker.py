@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.checker.checks import CHECKS, judge
-from tests.checker.evidence import DeadLetterRow, Evidence, ShardRow
-from tests.checker.flawless import BEGAN, EXPECTED, GOOD, PLAN, UNDONE, count, do, flawless, publish
+from tests.checker.evidence import CommandRecord, DeadLetterRow, Evidence, ShardRow
+from tests.checker.flawless import BEGAN, EXPECTED, GOOD, PLAN, UNDONE, act, count, do, flawless, publish
 from tests.checker.planted import FURTHER
 
 
@@ -233,3 +233,20 @@ def test_an_unreadable_range_is_one_verdict() -> None:
     names = ("saga-dlq-original-topic", "saga-dlq-original-partition", "saga-dlq-original-offset")
     found.letters.append({"saga-dlq-kind": "record", **dict(zip(names, where, strict=True))})
     assert judge(found, PLAN, EXPECTED) == []
+
+
+def test_a_step_that_a_person_has_let_run_anew_passes() -> None:
+    """The commands of the generation before are no ghosts, and its attempts are not missed."""
+    found = flawless()
+    found.sagas[GOOD].steps[1] = {**found.sagas[GOOD].steps[1], "generation": 2, "attempt": 1}
+    again = next(command for command in found.commands if command.identity == f"{GOOD}:1:pay:action#1")
+    anew = f"{GOOD}:2:pay:action"
+    found.commands.append(
+        CommandRecord(**{**vars(again), "identity": f"{anew}#1", "command_id": anew, "offset": again.offset + 100})
+    )
+    found.published[f"{anew}#1"] = 1
+    found.published_types[f"{anew}#1"] = "ProcessPayment"
+    act(found, GOOD, "retry")
+    assert judge(found, PLAN, EXPECTED) == []
+    found.published[f"{GOOD}:3:pay:action#1"] = 1
+    assert [each.partition(":")[0] for each in judge(found, PLAN, EXPECTED)] == ["commands_are_those_committed"]

@@ -14,7 +14,6 @@ from tests.soak.definitions import FAMILIES, hasty
 HASTY = 0.5
 BAD = 0.15  # of the inputs are such that a participant refuses
 TROUBLED = 0.35  # of the sagas have a fault of their own
-LAST = ("send_notice", "send_itinerary")  # behind the pivot: what fails there for good needs another command
 
 
 @dataclass(frozen=True)
@@ -61,9 +60,7 @@ class Asker:
     def _mishap(self, step: PlannedStep, key: str, *, is_hasty: bool) -> Mishap:
         """Draw a fault of one saga at one step; only impatient sagas meet one that must be waited out."""
         dice = self._dice
-        kinds = ["slow", "duplicate", "retry"]
-        if step.name not in LAST:
-            kinds.append("refuse")
+        kinds = ["slow", "duplicate", "retry", "refuse"]
         if step.compensation:
             kinds.append("fail_undo")
         if is_hasty:

@@ -57,7 +57,7 @@ class Sample:
     sagas: int = 0
     ended: int = 0
     suspended: int = 0
-    dead_per_live: dict[str, float] = field(default_factory=dict)
+    dead: dict[str, tuple[int, int]] = field(default_factory=dict)  # by table, beside the live rows
     outbox_mb: float = 0.0
 
     def excesses(self, limits: Limits) -> Iterator[str]:
@@ -68,9 +68,9 @@ class Sample:
         for name, count in self.descriptors.items():
             if count > limits.descriptors:
                 yield f"{name} has {count} file descriptors, at most {limits.descriptors} are allowed"
-        for table, share in self.dead_per_live.items():
-            if share > limits.dead_per_live:
-                yield f"{table} has {share:.1f} dead rows for each live one"
+        for table, (dead, live) in self.dead.items():
+            if dead > DEAD_MIN and dead > limits.dead_per_live * live:
+                yield f"{table} has {dead} dead rows beside {live} live ones"
         for what, value, limit in (
             ("sessions with the database", self.sessions, limits.sessions),
             ("rows in the outbox", self.outbox, limits.outbox),
@@ -92,7 +92,7 @@ class Highest:
     sessions_max: int = 0
     outbox_max: int = 0
     outbox_age_s_max: float = 0.0
-    bloat_max: float = 0.0
+    dead_rows_max: int = 0
     outbox_mb_max: float = 0.0
 
     def take(self, sample: Sample) -> None:
@@ -103,7 +103,7 @@ class Highest:
         self.sessions_max = max(self.sessions_max, sample.sessions)
         self.outbox_max = max(self.outbox_max, sample.outbox)
         self.outbox_age_s_max = round(max(self.outbox_age_s_max, sample.oldest_s), 1)
-        self.bloat_max = round(max(self.bloat_max, *sample.dead_per_live.values(), 0.0), 2)
+        self.dead_rows_max = max(self.dead_rows_max, *(dead for dead, _ in sample.dead.values()), 0)
         self.outbox_mb_max = round(max(self.outbox_mb_max, sample.outbox_mb), 1)
 
 
@@ -141,8 +141,7 @@ async def sample(world: World, processes: Mapping[str, int]) -> Sample:
     found.transitions, found.sagas, found.overdue_s = row["transitions"], row["sagas"], row["overdue_s"]
     found.ended, found.suspended = row["ended"], row["suspended"]
     for table in await world.rows(BLOAT, list(TABLES)):
-        if table["dead"] > DEAD_MIN:
-            found.dead_per_live[table["relname"]] = table["dead"] / max(table["live"], 1)
+        found.dead[table["relname"]] = (table["dead"], table["live"])
         if table["relname"] == "outbox":
             found.outbox_mb = table["bytes"] / MEGABYTE
     return found
