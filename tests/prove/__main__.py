@@ -36,7 +36,7 @@ def main() -> int:
         TIERS,
         Records(STATE),
         Runner(PROJECT, STATE, say_on_terminal),
-        revision_of(PROJECT),
+        lambda: revision_of(PROJECT),
         machine(),
         say_on_terminal,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from tests.prove.records import Record, Records, Revision
@@ -20,14 +20,15 @@ class Proof:
         tiers: Sequence[Tier],
         records: Records,
         runner: Runner,
-        revision: Revision,
+        look: Callable[[], Revision],
         machine: Mapping[str, str | int],
         say: Say,
     ) -> None:
         self._tiers = tiers
         self._records = records
         self._runner = runner
-        self._revision = revision
+        self._look = look
+        self._revision = look()
         self._machine = machine
         self._say = say
 
@@ -42,6 +43,9 @@ class Proof:
                 continue
             self._say(f"{place}: {tier.about}\n    {tier.command}")
             record = self._runner.run(tier, self._revision, self._machine)
+            if self._look() != self._revision:
+                self._say(f"{place}: the tree has changed meanwhile, so nobody knows what was proven: run it again")
+                return False
             self._records.keep(record)
             self._tell(place, record)
             if not record.passed:

@@ -78,10 +78,6 @@ class Records:
                 return record
         return None
 
-    def forget(self, tier: str) -> None:
-        """Remove the record of a tier, so that it runs again."""
-        self._file(tier).unlink(missing_ok=True)
-
     def _file(self, tier: str) -> Path:
         return self.folder / f"{tier}.json"
 

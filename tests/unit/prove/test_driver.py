@@ -55,7 +55,9 @@ def proof(tmp_path: Path, said: list[str]) -> Callable[..., Proof]:
 
     def make(*tiers: Tier, revision: Revision = HERE) -> Proof:
         state = tmp_path / "state"
-        return Proof(tiers, Records(state), Runner(tmp_path, state, said.append), revision, MACHINE, said.append)
+        return Proof(
+            tiers, Records(state), Runner(tmp_path, state, said.append), lambda: revision, MACHINE, said.append
+        )
 
     return make
 
@@ -105,6 +107,19 @@ def test_a_record_of_something_else_is_not_used(proof: Callable[..., Proof], tmp
     assert "| one | what one is | not run |" in document.read_text()
     assert proof(one, revision=other).run([one])
     assert runs(tmp_path, "one") == 2
+
+
+def test_a_tree_that_changes_meanwhile_is_not_proven(tmp_path: Path, said: list[str]) -> None:
+    """Nobody knows what a tier has run on whose code was edited in its middle: it leaves no record."""
+    one, state = passing("one"), tmp_path / "state"
+    runner = Runner(tmp_path, state, said.append)
+
+    def look() -> Revision:
+        return Revision(HERE.commit, "2") if runs(tmp_path, "one") else HERE
+
+    assert not Proof([one], Records(state), runner, look, MACHINE, said.append).run([one])
+    assert kept(tmp_path, "one") is None
+    assert "the tree has changed meanwhile" in said[-1]
 
 
 def test_a_tier_that_fails_ends_the_run(proof: Callable[..., Proof], tmp_path: Path, said: list[str]) -> None:
