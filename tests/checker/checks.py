@@ -264,7 +264,7 @@ def _judge_effects(saga: SagaRow, effects: list[Effect], plan: Plan) -> Iterable
 
 
 def _letter_key(headers: dict[str, str]) -> str:
-    if headers.get("saga-dlq-kind") == "compensation":
+    if "saga-dlq-command-id" in headers:  # of a command; a record has its place instead
         return headers["saga-dlq-command-id"]
     names = ("saga-dlq-original-topic", "saga-dlq-original-partition", "saga-dlq-original-offset")
     return "/".join(headers[name] for name in names)

@@ -121,7 +121,7 @@ class DeadLetterRow:
     saga_id: str | None
     command_id: str | None
     on_topic: bool
-    state: str = "open"
+    state: str = "redriven"
 
 
 @dataclass

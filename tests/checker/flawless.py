@@ -75,7 +75,7 @@ def flawless() -> Evidence:
     found.end_offsets = {0: 10, 1: 12}
     refund = f"{PARKED}:1:pay:compensation"
     found.dead_letters = [
-        DeadLetterRow("compensation", "given_up", "test.payment.commands", 0, None, None, PARKED, refund, True),
+        DeadLetterRow("compensation", "given_up", "test.payment.commands", 0, None, None, PARKED, refund, True, "open"),
         DeadLetterRow("record", "not_json", "test.replies", 0, 3, 4, None, None, True),
     ]
     found.letters = [

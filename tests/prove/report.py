@@ -127,8 +127,8 @@ def _faults(records: Found) -> str:
     lines = [
         [name, kind.replace("_", " "), _words(count)]
         for name, record in records.items()
-        if record is not None and isinstance(record.figures.get("faults"), Mapping)
-        for kind, count in sorted(record.figures["faults"].items(), key=lambda each: -each[1])
+        if record is not None
+        for kind, count in sorted(record.figures.get("faults_by_kind", {}).items(), key=lambda each: -each[1])
     ]
     return _table(("tier", "fault", "times"), lines) if lines else NOT_RUN
 

@@ -45,7 +45,10 @@ def test_without_records_everything_is_not_run() -> None:
 
 def test_a_figure_that_is_missing_is_not_run() -> None:
     """A tier that has passed and does not tell a figure has not shown it."""
-    told = record("simulation", figures={"passed": True, "seeds": 4000, "faults": {"kill": 3, "pause_long": 4}})
+    told = record(
+        "simulation",
+        figures={"passed": True, "seeds": 4000, "faults": 7, "faults_by_kind": {"kill": 3, "pause_long": 4}},
+    )
     text = render(TIERS, {"simulation": told}, REVISION)
     rows = {row[1]: row[2] for row in table(text, "Figures") if row[0] == "simulation"}
     assert rows == {"seeds": "4,000", "sagas": "not run", "faults": "7", "violations": "not run"}
