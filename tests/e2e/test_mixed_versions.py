@@ -156,7 +156,7 @@ async def assert_ends(world: World, load: Load) -> None:
 
 async def share_the_work(world: World, *names: str) -> None:
     """Wait until each of these owns some partitions."""
-    await world.until("SELECT array_agg(DISTINCT owner) @> $1::text[] FROM shard", list(names))
+    await world.until("SELECT array_agg(DISTINCT split_part(owner, ':', 1)) @> $1::text[] FROM shard", list(names))
 
 
 @pytest.mark.timeout(300)
