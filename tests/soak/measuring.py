@@ -33,9 +33,9 @@ FROM pg_stat_user_tables WHERE schemaname = 'public' AND relname = ANY($1)
 class Limits:
     """What must never be exceeded. Under kills a backlog builds up for as long as nobody owns a partition."""
 
-    rss_mb: float = 400.0
-    descriptors: int = 300
-    sessions: int = 90
+    rss_mb: float = 300.0
+    descriptors: int = 150
+    sessions: int = 80
     outbox: int = 5_000
     outbox_age_s: float = 60.0
     overdue_s: float = 90.0

@@ -86,7 +86,7 @@ def test_limits_are_kept_or_named() -> None:
     )
     sentences = list(bad.excesses(limits))
     assert len(sentences) == 8
-    assert "a has 500 MB resident, at most 400 are allowed" in sentences
+    assert "a has 500 MB resident, at most 300 are allowed" in sentences
     assert "saga has 90000 dead rows beside 10000 live ones" in sentences
 
 
