@@ -2,10 +2,11 @@
 
 PY := .venv/bin/python
 ARGS ?=
+MINUTES ?= 15
 UV_VERSION := 0.9.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-unit test-docker demo stage bench stack lock clean
+.PHONY: help setup check test test-unit test-docker prove soak demo stage bench stack lock clean
 
 help: ## list the targets
 	@echo 'make TARGET, where TARGET is one of'
@@ -33,6 +34,12 @@ test-unit: setup ## only what needs neither Kafka nor Postgres
 
 test-docker: setup ## the image and docker-compose.yml for real; each test says so when no engine answers
 	$(PY) -m pytest tests/docker $(ARGS)
+
+prove: setup ## prove what docs/reliability.md promises, up to two hours; goes on where it was ended (ARGS=soak: one tier)
+	$(PY) -m tests.prove $(ARGS)
+
+soak: setup ## random sagas, faults and kills on real servers for MINUTES=15
+	$(PY) -m tests.soak --minutes $(MINUTES) $(ARGS)
 
 # STORY, KEEP, BROKER and DATABASE reach the programs below through the environment, as make does by itself.
 demo: setup ## stories through real servers (STORY=order, bank, travel, choreography, all or one by name; KEEP=1 to stay up)

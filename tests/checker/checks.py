@@ -7,30 +7,31 @@ runs them all. None of them trusts the coordinator's own account where the parti
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
-from tests.checker.evidence import Effect, Evidence, Plan, SagaRow, gather
+from tests.checker.books import (
+    acts_are_audited,
+    money_is_conserved,
+    no_secret_is_told,
+    one_saga_per_business_key,
+    tallies_are_the_rows,
+)
+from tests.checker.evidence import Check, Effect, Evidence, Expected, Plan, SagaRow, gather
+from tests.checker.history import (
+    RESTING,
+    TERMINAL,
+    given_up_is_open_while_it_matters,
+    states_are_those_logged,
+    the_log_goes_one_way,
+    undo_is_one_at_a_time,
+)
+from tests.checker.published import commands_go_in_order, commands_say_what_they_must
 
-TERMINAL = ("completed", "failed", "abandoned")
-RESTING = (*TERMINAL, "suspended")
+__all__ = ["CHECKS", "Expected", "check_run", "judge"]
+
 UNREADABLE = ("codec", "corrupt")
-
-
-@dataclass(frozen=True)
-class Expected:
-    """What a test knows and a checker cannot: which sagas must be there, and records that nobody ever sees.
-
-    `invisible` counts, per partition of the reply topic, offsets that hold no visible record (markers of
-    transactions, records rolled back).
-    """
-
-    saga_ids: frozenset[str] = frozenset()
-    invisible: dict[int, int] = field(default_factory=dict)
-    events: bool = True
-
-
-Check = Callable[[Evidence, Plan, Expected], Iterable[str]]
+GOING_ON = ("RetryRequested", "ResumeRequested", "SkipRequested", "ResolveRequested")
 
 
 def nothing_is_lost(found: Evidence, plan: Plan, expected: Expected) -> Iterable[str]:
@@ -63,33 +64,32 @@ def the_log_is_a_chain(found: Evidence, plan: Plan, expected: Expected) -> Itera
 
 def commands_are_those_committed(found: Evidence, plan: Plan, expected: Expected) -> Iterable[str]:
     """Kafka has every command that the database says was issued, and no other; each is under its own name."""
-    committed: dict[str, str] = {}
-    for saga in found.sagas.values():
-        for step, state in zip(plan.steps, saga.steps, strict=True):
-            stem = f"{saga.id}:{state.get('generation', 1)}:{step.name}"
-            for attempt in range(1, state.get("attempt", 0) + 1):
-                committed[f"{stem}:action#{attempt}"] = step.action
-            for attempt in range(1, state.get("undo_attempt", 0) + 1):
-                committed[f"{stem}:compensation#{attempt}"] = step.compensation
+    committed = {name: words for saga in found.sagas.values() for name, words in _committed(saga, plan)}
     for identity in sorted(committed.keys() - found.published.keys()):
         yield f"command {identity} was committed and is not on Kafka"
     for identity in sorted(found.published.keys() - committed.keys()):
-        yield f"command {identity} is on Kafka and was never committed"
+        if not _is_of_an_earlier_generation(identity, found, plan):
+            yield f"command {identity} is on Kafka and was never committed"
     for identity in sorted(committed.keys() & found.published.keys()):
         if found.published_types[identity] != committed[identity]:
             yield f"command {identity} is {found.published_types[identity]} on Kafka, not {committed[identity]}"
 
 
 def attempts_are_those_logged(found: Evidence, plan: Plan, expected: Expected) -> Iterable[str]:
-    """The attempts that the log tells of (a first one, one per pause that ended, one per retry) are all there were."""
+    """The attempts that the log tells of are all there were: a first one, one per pause that ended, and by persons.
+
+    A person who lets a saga go on has all repeated that was outstanding: one command, or those of a group.
+    """
     for saga in found.sagas.values():
         entries = found.log.get(saga.id, [])
         pauses = sum(entry.event == "BackoffElapsed" and not entry.released for entry in entries)
-        retries = sum(entry.event == "RetryRequested" for entry in entries)
+        persons = sum(entry.event in GOING_ON for entry in entries)
+        widest = max(Counter(step.group or step.name for step in plan.steps_of(saga)).values())
         attempts = [(state.get("attempt", 0), state.get("undo_attempt", 0)) for state in saga.steps]
         again = sum(max(0, count - 1) for pair in attempts for count in pair)
-        if not pauses <= again <= pauses + retries:
-            yield f"saga {saga.id} repeated {again} commands; its log has {pauses} pauses and {retries} retries"
+        anew = any(state.get("generation", 1) > 1 for state in saga.steps)  # a new generation counts from one
+        if not (0 if anew else pauses) <= again <= pauses + persons * widest:
+            yield f"saga {saga.id} repeated {again} commands; its log has {pauses} pauses, and {persons} acts"
 
 
 def every_record_has_one_verdict(found: Evidence, plan: Plan, expected: Expected) -> Iterable[str]:
@@ -124,13 +124,12 @@ def effects_belong_to_sagas(found: Evidence, plan: Plan, expected: Expected) -> 
 
 def undo_goes_in_reverse(found: Evidence, plan: Plan, expected: Expected) -> Iterable[str]:
     """The participants did the steps of a saga in their order, and undid them one by one in reverse."""
-    place = {step.action: number for number, step in enumerate(plan.steps)}
-    place |= {step.compensation: number for number, step in enumerate(plan.steps)}
     by_saga: defaultdict[tuple[str, str], list[Effect]] = defaultdict(list)
     for effect in sorted(found.effects, key=lambda effect: effect.at):
         by_saga[effect.saga_id, effect.kind].append(effect)
     for (saga_id, kind), effects in by_saga.items():
-        order = [place[effect.command] for effect in effects]
+        place = _places(found.sagas.get(saga_id), plan)
+        order = [place[effect.command] for effect in effects if effect.command in place]
         if order != sorted(order, reverse=kind == "undone"):
             yield f"saga {saga_id}: {kind} in the order {', '.join(effect.command for effect in effects)}"
 
@@ -182,6 +181,17 @@ CHECKS: tuple[Check, ...] = (
     nothing_is_on_its_way,
     dead_letters_are_published,
     events_tell_the_log,
+    the_log_goes_one_way,
+    states_are_those_logged,
+    undo_is_one_at_a_time,
+    given_up_is_open_while_it_matters,
+    commands_say_what_they_must,
+    commands_go_in_order,
+    acts_are_audited,
+    tallies_are_the_rows,
+    one_saga_per_business_key,
+    money_is_conserved,
+    no_secret_is_told,
 )
 
 
@@ -191,21 +201,55 @@ def judge(found: Evidence, plan: Plan, expected: Expected | None = None) -> list
     return [f"{check.__name__}: {sentence}" for check in CHECKS for sentence in check(found, plan, given)]
 
 
-async def check_run(url: str, bootstrap_servers: str, plan: Plan, expected: Expected | None = None) -> list[str]:
-    """Read database and topics of a run that has come to rest, and judge them."""
-    return judge(await gather(url, bootstrap_servers, plan), plan, expected)
+async def check_run(
+    url: str, bootstrap_servers: str, plan: Plan, expected: Expected | None = None, logs: Sequence[Path] = ()
+) -> list[str]:
+    """Read database, topics and logs of a run that has come to rest, and judge them."""
+    return judge(await gather(url, bootstrap_servers, plan, logs), plan, expected)
+
+
+def _committed(saga: SagaRow, plan: Plan) -> Iterable[tuple[str, str]]:
+    """The commands that a saga's state says were issued: their ids, and their names."""
+    for step, state in zip(plan.steps_of(saga), saga.steps, strict=True):
+        if not step.action:
+            continue
+        stem = f"{saga.id}:{state.get('generation', 1)}:{step.name}"
+        for attempt in range(1, state.get("attempt", 0) + 1):
+            yield f"{stem}:action#{attempt}", step.action
+        for attempt in range(1, state.get("undo_attempt", 0) + 1):
+            yield f"{stem}:compensation#{attempt}", step.compensation
+
+
+def _is_of_an_earlier_generation(identity: str, found: Evidence, plan: Plan) -> bool:
+    """Whether a command is of a generation that a person has replaced: the state no longer counts its attempts."""
+    saga_id, generation, name, *_ = [*identity.split(":"), "", "", ""]
+    saga = found.sagas.get(saga_id)
+    if saga is None or not generation.isdigit():
+        return False
+    now = {step.name: state.get("generation", 1) for step, state in zip(plan.steps_of(saga), saga.steps, strict=True)}
+    return bool(1 <= int(generation) < now.get(name, 1))
+
+
+def _places(saga: SagaRow | None, plan: Plan) -> dict[str, int]:
+    """Where each command stands: steps of a group are done in any order, and undone in that of the definition."""
+    steps = plan.steps if saga is None else plan.steps_of(saga)
+    first = {step.group or step.name: number for number, step in reversed(list(enumerate(steps)))}
+    done = {step.action: first[step.group or step.name] for step in steps if step.action}
+    return done | {step.compensation: number for number, step in enumerate(steps) if step.compensation}
 
 
 def _judge_effects(saga: SagaRow, effects: list[Effect], plan: Plan) -> Iterable[str]:
     done = Counter(effect.command for effect in effects if effect.kind == "done")
     undone = Counter(effect.command for effect in effects if effect.kind == "undone")
-    for step, state in zip(plan.steps, saga.steps, strict=True):
+    for step, state in zip(plan.steps_of(saga), saga.steps, strict=True):
+        if not step.action:
+            continue
         outcome, undo = state.get("outcome", "waiting"), state.get("undo", "none")
         count, taken_back = done[step.action], undone[step.compensation]
         about = f"saga {saga.id} ({saga.status}), {step.name}"
         if count > 1 or taken_back > count:
             yield f"{about}: done {count} times, undone {taken_back} times"
-        if saga.status == "completed" and (count, taken_back) != (1, 0):
+        if saga.status == "completed" and (count, taken_back) != (0 if outcome == "skipped" else 1, 0):
             yield f"{about}: done {count} times, undone {taken_back} times, in a completed saga"
         if saga.status == "failed" and count != taken_back:
             yield f"{about}: something is left of a failed saga"

@@ -4,106 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.checker.checks import CHECKS, Expected, judge
-from tests.checker.evidence import (
-    DeadLetterRow,
-    Effect,
-    Evidence,
-    LogEntry,
-    Plan,
-    PlannedStep,
-    SagaRow,
-    ShardRow,
-)
-
-BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
-PLAN = Plan(
-    "test.",
-    (
-        PlannedStep("reserve", "inventory", "ReserveItems", "ReleaseReservation"),
-        PlannedStep("pay", "payment", "ProcessPayment", "RefundPayment"),
-        PlannedStep("ship", "shipping", "CreateShipment", "CancelShipment"),
-    ),
-)
-GOOD, UNDONE, PARKED = "good", "undone", "parked"
-EXPECTED = Expected(frozenset({GOOD, UNDONE, PARKED}))
-
-
-def moment(number: int) -> datetime:
-    """Give the nth moment of the run."""
-    return BEGAN + timedelta(seconds=number)
-
-
-def flawless() -> Evidence:
-    """Make the evidence of a run with a completed, an undone and a parked saga."""
-    found = Evidence()
-    done = {"outcome": "completed", "attempt": 1}
-    taken_back = {**done, "undo": "compensated", "undo_attempt": 1}
-    parked = {**done, "undo": "dead_lettered", "undo_attempt": 2}
-    add_saga(found, GOOD, "completed", [done, {**done, "attempt": 2}, done], pauses=1)
-    add_saga(found, UNDONE, "failed", [taken_back, taken_back, {"outcome": "failed", "attempt": 1}], pauses=0)
-    add_saga(
-        found, PARKED, "suspended", [done | {"undo": "owed"}, parked, {"outcome": "failed", "attempt": 1}], pauses=1
-    )
-    found.open_incidents[PARKED] = ["compensation_dead_lettered"]
-    do(found, GOOD, ["ReserveItems", "ProcessPayment", "CreateShipment"], [])
-    do(found, UNDONE, ["ReserveItems", "ProcessPayment"], ["RefundPayment", "ReleaseReservation"])
-    do(found, PARKED, ["ReserveItems", "ProcessPayment"], [])
-    publish(found)
-    found.shards = {0: ShardRow(0, 0, 10, 10), 1: ShardRow(1, 5, 12, 7)}
-    found.end_offsets = {0: 10, 1: 12}
-    refund = f"{PARKED}:1:pay:compensation"
-    found.dead_letters = [
-        DeadLetterRow("compensation", "given_up", "test.payment.commands", 0, None, None, PARKED, refund, True),
-        DeadLetterRow("record", "not_json", "test.replies", 0, 3, 4, None, None, True),
-    ]
-    found.letters = [
-        {"saga-dlq-kind": "compensation", "saga-dlq-command-id": refund},
-        {
-            "saga-dlq-kind": "record",
-            "saga-dlq-original-topic": "test.replies",
-            "saga-dlq-original-partition": "0",
-            "saga-dlq-original-offset": "3",
-        },
-    ]
-    return found
-
-
-def add_saga(found: Evidence, name: str, status: str, steps: list[dict[str, object]], *, pauses: int) -> None:
-    """Add a saga with a log that fits it."""
-    events = ["SagaStarted", *["BackoffElapsed"] * pauses, "StepCompleted"]
-    entries = [LogEntry(name, number, event, None, "pending", BEGAN) for number, event in enumerate(events, 1)]
-    entries[-1].status = status
-    found.sagas[name] = SagaRow(name, 0, status, len(entries), False, f"key-{name}", steps)
-    found.log[name] = entries
-    found.keys[name] = 1
-    found.transitions.update({(name, entry.version): 1 for entry in entries})
-
-
-def do(found: Evidence, name: str, done: list[str], undone: list[str]) -> None:
-    """Add what the participants' tables say."""
-    for kind, commands in (("done", done), ("undone", undone)):
-        for command in commands:
-            effect = Effect("somebody", name, kind, command, f"{name}-{command}", moment(len(found.effects)))
-            found.effects.append(effect)
-
-
-def publish(found: Evidence) -> None:
-    """Add the commands that the sagas' states ask for."""
-    for saga in found.sagas.values():
-        for step, state in zip(PLAN.steps, saga.steps, strict=True):
-            for word, count, name in (
-                ("action", state.get("attempt", 0), step.action),
-                ("compensation", state.get("undo_attempt", 0), step.compensation),
-            ):
-                for attempt in range(1, count + 1):
-                    identity = f"{saga.id}:1:{step.name}:{word}#{attempt}"
-                    found.published[identity] = 1
-                    found.published_types[identity] = name
+from tests.checker.checks import CHECKS, judge
+from tests.checker.evidence import CommandRecord, DeadLetterRow, Evidence, ShardRow
+from tests.checker.flawless import BEGAN, EXPECTED, GOOD, PLAN, UNDONE, act, count, do, flawless, publish
+from tests.checker.planted import FURTHER
 
 
 def lose_a_saga(found: Evidence) -> None:
@@ -114,11 +21,15 @@ def lose_a_saga(found: Evidence) -> None:
     found.effects = [effect for effect in found.effects if effect.saga_id != GOOD]
     for identity in [identity for identity in found.published if identity.startswith(GOOD)]:
         del found.published[identity]
+    found.commands = [command for command in found.commands if command.saga_id != GOOD]
+    found.holds = [hold for hold in found.holds if hold.saga_id != GOOD]
+    count(found)
 
 
 def leave_a_saga_running(found: Evidence) -> None:
     """Let a saga hang."""
     found.sagas[GOOD].status = found.log[GOOD][-1].status = "pending"
+    count(found)
 
 
 def park_without_a_reason(found: Evidence) -> None:
@@ -290,6 +201,7 @@ PLANTED: list[tuple[Callable[[Evidence], None], str]] = [
     (make_up_a_dead_letter, "dead_letters_are_published"),
     (hush_up_a_transition, "events_tell_the_log"),
     (make_up_a_transition, "events_tell_the_log"),
+    *FURTHER,
 ]
 
 
@@ -333,3 +245,20 @@ def test_an_unreadable_range_is_one_verdict() -> None:
     names = ("saga-dlq-original-topic", "saga-dlq-original-partition", "saga-dlq-original-offset")
     found.letters.append({"saga-dlq-kind": "record", **dict(zip(names, where, strict=True))})
     assert judge(found, PLAN, EXPECTED) == []
+
+
+def test_a_step_that_a_person_has_let_run_anew_passes() -> None:
+    """The commands of the generation before are no ghosts, and its attempts are not missed."""
+    found = flawless()
+    found.sagas[GOOD].steps[1] = {**found.sagas[GOOD].steps[1], "generation": 2, "attempt": 1}
+    again = next(command for command in found.commands if command.identity == f"{GOOD}:1:pay:action#1")
+    anew = f"{GOOD}:2:pay:action"
+    found.commands.append(
+        CommandRecord(**{**vars(again), "identity": f"{anew}#1", "command_id": anew, "offset": again.offset + 100})
+    )
+    found.published[f"{anew}#1"] = 1
+    found.published_types[f"{anew}#1"] = "ProcessPayment"
+    act(found, GOOD, "retry")
+    assert judge(found, PLAN, EXPECTED) == []
+    found.published[f"{GOOD}:3:pay:action#1"] = 1
+    assert [each.partition(":")[0] for each in judge(found, PLAN, EXPECTED)] == ["commands_are_those_committed"]

@@ -25,6 +25,9 @@ REFUSED: tuple[dict[str, Any], ...] = (
     {"email": "bounced@example.com"},
 )
 
+# Of an order, what no log may have.
+SECRETS = ("tok_visa", "tok_declined", "ann@example.com", "bounced@example.com", "Unter den Linden", "Station 1")
+
 _run = secrets.token_hex(3)
 _numbers = itertools.count(1)
 

@@ -194,10 +194,10 @@ async def asked_and_answered(world: World, participant: str, action: str) -> dic
     places = await evidence._places(bootstrap, [commands, replies])
     found: dict[str, Asked] = {}
     async with AIOKafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest") as consumer:
-        for record in await evidence._read_all(consumer, places[commands]):
+        async for record in evidence._read_all(consumer, places[commands]):
             if dict(record.headers)["ce_type"] == action.encode():
                 found.setdefault(record.key.decode(), Asked(record.timestamp))
-        for record in await evidence._read_all(consumer, places[replies]):
+        async for record in evidence._read_all(consumer, places[replies]):
             known = found.get((record.key or b"").decode())
             source = dict(record.headers)["ce_source"].decode()
             if known is not None and source == participant and known.answered_ms is None:

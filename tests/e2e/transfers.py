@@ -130,11 +130,11 @@ class Looks:
 
 
 @contextlib.asynccontextmanager
-async def looking(world: World) -> AsyncIterator[Looks]:
+async def looking(world: World, every_s: float = LOOK_S) -> AsyncIterator[Looks]:
     """Look at all the money over and over, each time at one moment; fails where a look itself fails."""
     looks, enough = Looks(), asyncio.Event()
     connection = await asyncpg.connect(world.url)
-    task = asyncio.create_task(_look(connection, looks, enough))
+    task = asyncio.create_task(_look(connection, looks, enough, every_s))
     try:
         yield looks
     finally:
@@ -145,7 +145,9 @@ async def looking(world: World) -> AsyncIterator[Looks]:
             await connection.close()
 
 
-async def _look(connection: asyncpg.Connection[asyncpg.Record], looks: Looks, enough: asyncio.Event) -> None:
+async def _look(
+    connection: asyncpg.Connection[asyncpg.Record], looks: Looks, enough: asyncio.Event, every_s: float
+) -> None:
     first: dict[str, list[asyncpg.Record]] = {}
     while True:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
@@ -161,4 +163,4 @@ async def _look(connection: asyncpg.Connection[asyncpg.Record], looks: Looks, en
         if enough.is_set():
             return
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(enough.wait(), LOOK_S)
+            await asyncio.wait_for(enough.wait(), every_s)

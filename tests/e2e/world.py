@@ -20,7 +20,7 @@ from participants.kit.faults import clear_faults, set_fault
 from tests.checker.checks import Expected, check_run
 from tests.checker.evidence import Plan
 from tests.e2e.definitions import PATIENT
-from tests.e2e.orders import STEPS
+from tests.e2e.orders import SECRETS, STEPS
 
 PARTITIONS = 4
 READY_S = 60.0
@@ -108,6 +108,7 @@ class World:
         self.database = name
         self.prefix = f"{name}."
         self.plan = Plan(self.prefix, STEPS)
+        self.secrets = SECRETS
         self.url = ""
         self.coordinators: list[Coordinator] = []
         self.participants: dict[str, Child] = {}
@@ -269,21 +270,24 @@ class World:
 
     async def rest(self, within_s: float = 60.0) -> None:
         """Wait until nothing moves any more: sagas rest, outboxes are empty, every record is consumed."""
-        await eventually(self._is_at_rest, within_s=within_s, what="at rest", explain=self._unrest)
+        await eventually(self.is_at_rest, within_s=within_s, what="at rest", explain=self.unrest)
 
     async def check(self, within_s: float = 60.0, *, count: int | None = None) -> None:
         """Wait for rest, then let the independent checker look for anything that is wrong."""
         await self.rest(within_s)
         if count is not None:
             assert await self.value("SELECT count(*) FROM saga") == count
-        expected = Expected(frozenset(self.saga_ids), self.invisible)
-        complaints = await check_run(self.url, self.stack.kafka.bootstrap_servers, self.plan, expected)
+        expected = Expected(frozenset(self.saga_ids), self.invisible, secrets=self.secrets)
+        logs = sorted({coordinator.child.log for coordinator in self.coordinators})
+        complaints = await check_run(self.url, self.stack.kafka.bootstrap_servers, self.plan, expected, logs)
         assert complaints == [], "\n".join(complaints[:40])
 
-    async def _is_at_rest(self) -> bool:
-        return not await self._unrest()
+    async def is_at_rest(self) -> bool:
+        """Whether nothing moves any more."""
+        return not await self.unrest()
 
-    async def _unrest(self) -> list[str]:
+    async def unrest(self) -> list[str]:
+        """Say what still moves."""
         queries = {
             "sagas in progress": "SELECT count(*) FROM saga WHERE status NOT IN"
             " ('completed', 'failed', 'suspended', 'abandoned')",

@@ -1,0 +1,73 @@
+"""The tiers of the proof, in order: what each of them is for, and the command that runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+MINUTE_S = 60.0
+
+
+@dataclass(frozen=True)
+class Tier:
+    """One tier: arguments for this Python; `limit_s` is how long it may take before it counts as hanging.
+
+    A tier of pytest says what it found in pytest's own report, any other in the last line that it prints, as JSON. One
+    that `measures` is also told a file for lines of JSON, in a variable that it must keep from coordinators.
+    """
+
+    name: str
+    about: str
+    arguments: tuple[str, ...]
+    limit_s: float
+    measures: bool = False
+
+    @property
+    def is_pytest(self) -> bool:
+        """Whether pytest runs it."""
+        return self.arguments[:2] == ("-m", "pytest")
+
+    @property
+    def command(self) -> str:
+        """What a person types to run it alone."""
+        return f".venv/bin/python {' '.join(self.arguments)}"
+
+
+def _pytest(*arguments: str) -> tuple[str, ...]:
+    return ("-m", "pytest", *arguments)
+
+
+TIERS: Sequence[Tier] = (
+    Tier(
+        "simulation",
+        "the engine that runs in production, on virtual time, against a Postgres and a Kafka that lie",
+        ("-m", "tests.simulation.campaign", "--sagas", "400000", "--faults", "1600000"),
+        75 * MINUTE_S,
+    ),
+    Tier(
+        "twins",
+        "engines that are broken on purpose, each of which the simulation must find out",
+        ("-m", "tests.simulation.twins"),
+        15 * MINUTE_S,
+    ),
+    Tier("crash", "SIGKILL at every point of every path, on real processes", _pytest("tests/crash"), 25 * MINUTE_S),
+    Tier("faults", "a real Kafka and a real Postgres that fail", _pytest("tests/faults"), 30 * MINUTE_S, measures=True),
+    Tier(
+        "soak",
+        "random sagas, faults and kills on real processes, all at once",
+        ("-m", "tests.soak", "--minutes", "15"),
+        30 * MINUTE_S,
+    ),
+    Tier(
+        "upgrades",
+        "the commit before and this one on one database and one broker",
+        _pytest("tests/e2e/test_mixed_versions.py"),
+        12 * MINUTE_S,
+    ),
+    Tier(
+        "fuzz",
+        "random and mutated bytes for everything that reads what strangers send",
+        ("-m", "tests.prove.fuzz", "--minutes", "10"),
+        15 * MINUTE_S,
+    ),
+)

@@ -1,0 +1,295 @@
+"""The proof runs tier by tier, goes on where it was ended, stops at what fails, and claims only what it has seen."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.prove.driver import Proof
+from tests.prove.records import Record, Records, Revision, revision_of
+from tests.prove.running import Runner
+from tests.prove.tiers import TIERS, Tier
+
+HERE = Revision("a" * 40, "1")
+MACHINE: dict[str, str | int] = {"cpu": "a fast one", "cores": 2}
+LIMIT_S = 30.0
+
+
+def program(name: str, *lines: str, limit_s: float = LIMIT_S) -> Tier:
+    """Make a tier that leaves a mark that it ran, and does what these lines of Python say."""
+    mark = f"open('{name}.ran', 'a').write('x')"
+    return Tier(name, f"what {name} is", ("-c", "\n".join(("import json, os, sys, time", mark, *lines))), limit_s)
+
+
+def passing(name: str, **figures: object) -> Tier:
+    """Make a tier that passes with these figures."""
+    text = json.dumps({"tier": name, "passed": True, **figures})
+    return program(name, "print('working')", f"print('''{text}''')")
+
+
+def runs(folder: Path, name: str) -> int:
+    """Count how often a tier ran."""
+    file = folder / f"{name}.ran"
+    return len(file.read_text()) if file.exists() else 0
+
+
+@pytest.fixture(autouse=True)
+def bare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let pytest start quickly below pytest."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+
+
+@pytest.fixture
+def said() -> list[str]:
+    """What the proof tells a person."""
+    return []
+
+
+@pytest.fixture
+def proof(tmp_path: Path, said: list[str]) -> Callable[..., Proof]:
+    """Make a proof over tiers, all with the same state."""
+
+    def make(*tiers: Tier, revision: Revision = HERE) -> Proof:
+        state = tmp_path / "state"
+        return Proof(
+            tiers, Records(state), Runner(tmp_path, state, said.append), lambda: revision, MACHINE, said.append
+        )
+
+    return make
+
+
+def kept(folder: Path, name: str) -> Record | None:
+    return Records(folder / "state").find(name, HERE)
+
+
+def test_a_tier_leaves_a_record(proof: Callable[..., Proof], tmp_path: Path) -> None:
+    """The record names commit, content, machine, time and figures."""
+    one = passing("one", seeds=7)
+    assert proof(one).run([one])
+    record = kept(tmp_path, "one")
+    assert record is not None
+    assert record.passed
+    assert record.revision == HERE
+    assert record.machine == MACHINE
+    assert record.figures == {"passed": True, "seeds": 7}
+    assert record.exit_code == 0
+    assert 0 < record.duration_s < LIMIT_S
+
+
+def test_a_tier_that_has_passed_is_not_run_again(proof: Callable[..., Proof], tmp_path: Path, said: list[str]) -> None:
+    """A run that was ended in its middle goes on with the tier that had not passed."""
+    one, two = passing("one"), passing("two")
+    assert proof(one, two).run([one])
+    assert proof(one, two).run([one, two])
+    assert (runs(tmp_path, "one"), runs(tmp_path, "two")) == (1, 1)
+    assert any("one: passed already" in line for line in said)
+
+
+def test_again_means_again(proof: Callable[..., Proof], tmp_path: Path) -> None:
+    """Who asks for it gets tiers anew."""
+    one = passing("one")
+    assert proof(one).run([one])
+    assert proof(one).run([one], again=True)
+    assert runs(tmp_path, "one") == 2
+
+
+@pytest.mark.parametrize("other", [Revision("b" * 40, "1"), Revision("a" * 40, "2"), Revision("a" * 40, "1", True)])
+def test_a_record_of_something_else_is_not_used(proof: Callable[..., Proof], tmp_path: Path, other: Revision) -> None:
+    """Another commit, or another content of the tree, is proven anew, and its document has no old figures."""
+    one = passing("one", seeds=7)
+    assert proof(one).run([one])
+    document = tmp_path / "document.md"
+    proof(one, revision=other).write(document)
+    assert "| one | what one is | not run |" in document.read_text()
+    assert proof(one, revision=other).run([one])
+    assert runs(tmp_path, "one") == 2
+
+
+def test_a_tree_that_changes_meanwhile_is_not_proven(tmp_path: Path, said: list[str]) -> None:
+    """Nobody knows what a tier has run on whose code was edited in its middle: it leaves no record."""
+    one, state = passing("one"), tmp_path / "state"
+    runner = Runner(tmp_path, state, said.append)
+
+    def look() -> Revision:
+        return Revision(HERE.commit, "2") if runs(tmp_path, "one") else HERE
+
+    assert not Proof([one], Records(state), runner, look, MACHINE, said.append).run([one])
+    assert kept(tmp_path, "one") is None
+    assert "the tree has changed meanwhile" in said[-1]
+
+
+def test_a_tier_that_fails_ends_the_run(proof: Callable[..., Proof], tmp_path: Path, said: list[str]) -> None:
+    """The tiers behind it do not run, and a person is told what to look at; the next run begins with it."""
+    one, bad, three = passing("one"), program("bad", "print('seed 12 is broken')", "sys.exit(1)"), passing("three")
+    assert not proof(one, bad, three).run([one, bad, three])
+    assert runs(tmp_path, "three") == 0
+    last = said[-1]
+    assert "seed 12 is broken" in last
+    assert str(tmp_path / "state" / "bad.log") in last
+    record = kept(tmp_path, "bad")
+    assert record is not None
+    assert not record.passed
+    assert not proof(one, bad, three).run([one, bad, three])
+    assert (runs(tmp_path, "one"), runs(tmp_path, "bad")) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ['print(\'{"tier": "odd", "passed": false}\')'],
+        ["print('nothing of the kind')"],
+        ['print(\'{"tier": "odd", "passed": true}\')', "os._exit(3)"],
+        ['print(\'{"tier": "odd", "passed": "yes"}\')'],
+    ],
+    ids=["says no", "says nothing", "says yes and fails", "says something else"],
+)
+def test_only_a_tier_that_says_so_and_ends_well_has_passed(
+    proof: Callable[..., Proof], tmp_path: Path, lines: list[str]
+) -> None:
+    """Neither the exit code alone nor the last line alone is enough."""
+    odd = program("odd", *lines)
+    assert not proof(odd).run([odd])
+
+
+def test_a_tier_that_hangs_is_ended(proof: Callable[..., Proof], tmp_path: Path, said: list[str]) -> None:
+    """A tier has a limit, and what it started goes with it."""
+    hanging = program("hanging", "time.sleep(600)", limit_s=0.5)
+    assert not proof(hanging).run([hanging])
+    record = kept(tmp_path, "hanging")
+    assert record is not None
+    assert record.exit_code is None
+    assert any("has not ended within 0.5 s" in line for line in said)
+
+
+def test_output_is_shown_as_whole_lines(proof: Callable[..., Proof], said: list[str]) -> None:
+    """What a tier prints in pieces is shown once it is a line."""
+    slow = program(
+        "slow",
+        "print('ha', end='', flush=True)",
+        "time.sleep(0.5)",
+        "print('lf')",
+        'print(\'{"tier":1,"passed":true}\')',
+    )
+    assert proof(slow).run([slow])
+    assert "half" in "\n".join(said).splitlines()
+
+
+def test_what_strangers_to_json_print_is_passed_over(proof: Callable[..., Proof], tmp_path: Path) -> None:
+    """Warnings behind the last line, and braces that are no JSON, do not hide the figures."""
+    noisy = program("noisy", 'print(\'{"tier":"noisy","passed":true,"n":1}\')', "print('{not json')", "print('bye')")
+    assert proof(noisy).run([noisy])
+    record = kept(tmp_path, "noisy")
+    assert record is not None
+    assert record.figures["n"] == 1
+
+
+PYTEST = """
+import json, os, pytest
+
+def test_one(): pass
+
+@pytest.mark.skip(reason="no second machine")
+def test_two(): pass
+
+def test_three():
+    said = [{"fault": "broker killed", "recovered_s": after, "bound_s": 10, "sagas": 40} for after in (1.5, 2.5)]
+    with open(os.environ["SAGA_PROVE_RECORD"], "a") as file:
+        for each in (*said, {"restarts": 2}, {"restarts": 3}):
+            file.write(json.dumps(each) + "\\n")
+"""
+
+
+def pytest_tier(folder: Path, text: str, name: str = "faults") -> Tier:
+    """Make a tier of pytest over one file."""
+    (folder / "test_it.py").write_text(text)
+    (folder / "pytest.ini").write_text("[pytest]\n")
+    return Tier(
+        name, f"what {name} is", ("-m", "pytest", "-p", "no:cacheprovider", "-q", "test_it.py"), LIMIT_S, measures=True
+    )
+
+
+def test_a_tier_of_pytest_is_read_from_its_report(proof: Callable[..., Proof], tmp_path: Path, said: list[str]) -> None:
+    """Tests are counted, skips are told by name, and what tests have measured is in the record."""
+    tier = pytest_tier(tmp_path, PYTEST)
+    assert proof(tier).run([tier])
+    record = kept(tmp_path, "faults")
+    assert record is not None
+    assert record.tests == {"passed": 2, "failed": 0, "skipped": 1}
+    assert [(skip.name, skip.reason) for skip in record.skipped] == [("test_it::test_two", "no second machine")]
+    assert record.figures["restarts"] == 5
+    assert [each["recovered_s"] for each in record.figures["recoveries"]] == [1.5, 2.5]
+    assert "    skipped: test_it::test_two: no second machine" in said
+
+
+def test_only_a_tier_that_measures_is_told_where(proof: Callable[..., Proof]) -> None:
+    """Coordinators refuse a variable that they do not know: others never see it."""
+    alone = program("alone", "assert 'SAGA_PROVE_RECORD' not in os.environ", 'print(\'{"tier":1,"passed":true}\')')
+    assert proof(alone).run([alone])
+
+
+def test_a_tier_without_tests_has_not_passed(proof: Callable[..., Proof], tmp_path: Path) -> None:
+    """Tests that are not there prove nothing."""
+    tier = Tier("gone", "what is gone", ("-m", "pytest", "-q", "nowhere"), LIMIT_S)
+    assert not proof(tier).run([tier])
+
+
+def test_a_tier_that_was_skipped_as_a_whole_counts_as_not_run(
+    proof: Callable[..., Proof], tmp_path: Path, said: list[str]
+) -> None:
+    """It does not stop the run, and is never called passed."""
+    text = PYTEST.replace("def test_one", "@pytest.mark.skip(reason='no git')\ndef test_one")
+    tier = pytest_tier(tmp_path, text.partition("def test_three")[0])
+    assert proof(tier).run([tier])
+    document = tmp_path / "document.md"
+    proof(tier).write(document)
+    assert "| faults | what faults is | not run |" in document.read_text()
+    assert "no git" in document.read_text()
+    assert any("nothing of it could run" in line for line in said)
+
+
+def test_the_content_of_the_tree_is_what_lies_there(tmp_path: Path) -> None:
+    """A file that is changed, added or removed makes another revision; the document and what git ignores do not."""
+
+    def git(*arguments: str) -> None:
+        who = ("-c", "user.name=t", "-c", "user.email=t@example.com")
+        subprocess.run(["git", "-C", str(tmp_path), *who, *arguments], check=True, capture_output=True)
+
+    (tmp_path / "docs").mkdir()
+    (tmp_path / ".gitignore").write_text("ignored\n")
+    (tmp_path / "code").write_text("1")
+    git("init", "--quiet")
+    git("add", ".")
+    git("commit", "--quiet", "-m", "first")
+    first = revision_of(tmp_path)
+    assert not first.changed
+    (tmp_path / "ignored").write_text("1")
+    (tmp_path / "docs" / "reliability.md").write_text("1")
+    assert revision_of(tmp_path) == first
+    (tmp_path / "code").write_text("2")
+    changed = revision_of(tmp_path)
+    assert changed.changed
+    assert (changed.commit, changed.content == first.content) == (first.commit, False)
+    (tmp_path / "code").write_text("1")
+    (tmp_path / "more").write_text("1")
+    assert revision_of(tmp_path).content not in (first.content, changed.content)
+    (tmp_path / "more").unlink()
+    (tmp_path / "code").unlink()
+    assert revision_of(tmp_path).content != first.content
+
+
+def test_a_tree_without_git_has_a_content_all_the_same(tmp_path: Path) -> None:
+    """An unpacked archive can be proven, and a change of it is noticed."""
+    (tmp_path / "code").write_text("1")
+    first = revision_of(tmp_path)
+    assert first.commit == "no commit"
+    (tmp_path / "code").write_text("2")
+    assert revision_of(tmp_path).content != first.content
+
+
+def test_the_tiers_are_those_that_are_promised() -> None:
+    """All tiers are there, in order, and together they may take no longer than they should by far."""
+    assert [tier.name for tier in TIERS] == ["simulation", "twins", "crash", "faults", "soak", "upgrades", "fuzz"]
