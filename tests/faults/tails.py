@@ -20,24 +20,24 @@ def cut_tail(logs: Path, topic: str, share: float) -> list[dict[str, str]]:
     for partition in sorted(logs.glob(f"{topic}-[0-9]*")):
         segment = max(partition.glob("*.log"))
         log = segment.read_bytes()
-        starts = list(_starts(log))
-        if not starts:
+        batches = list(_batches(log))
+        if not batches:
             continue
-        keep = starts[-max(1, int(len(starts) * share))]
-        lost += _headers(log[keep:])
+        keep, _ = batches[-max(1, int(len(batches) * share))]
+        lost += _headers(log[keep : batches[-1][1]])
         with segment.open("r+b") as file:
             file.truncate(keep)
     return lost
 
 
-def _starts(log: bytes) -> Iterator[int]:
-    """Say where each batch begins; segments are longer than what is in them."""
+def _batches(log: bytes) -> Iterator[tuple[int, int]]:
+    """Say where each batch begins and ends; the last one may not be whole."""
     at = 0
     while at + _BATCH_HEAD <= len(log):
         length = struct.unpack_from(">i", log, at + 8)[0]
         if length <= 0 or at + _BATCH_HEAD + length > len(log):
             return
-        yield at
+        yield at, at + _BATCH_HEAD + length
         at += _BATCH_HEAD + length
 
 
