@@ -14,9 +14,10 @@ import httpx
 
 from tests.checker.checks import Expected, judge
 from tests.checker.evidence import gather
-from tests.e2e.definitions import PATIENT, hasty
+from tests.e2e.definitions import PATIENT
 from tests.e2e.orders import REFUSED, order
 from tests.e2e.world import PARTITIONS, Coordinator, World, eventually
+from tests.faults.definitions import CURT
 from tests.faults.record import Figure, record
 
 Say = Callable[[str], None]
@@ -28,7 +29,7 @@ BATCH_S = 0.5  # between two batches
 MET_MIN = 15  # a fault that meets fewer sagas has shown nothing
 PROBES = 24  # so many that each partition has some
 ASK_S = 10.0
-SETTLE_S = 120.0
+SETTLE_S = 90.0
 
 IN_PROGRESS = "status NOT IN ('completed', 'failed', 'suspended', 'abandoned')"
 MOVED = """
@@ -40,6 +41,10 @@ BLAMED = """
 SELECT l.saga_id::text, l.step_name, l.at FROM saga_log AS l JOIN saga AS s ON s.id = l.saga_id
 WHERE l.event = 'DeadlinePassed' AND s.definition_id IN (SELECT id FROM saga_definition WHERE name = ANY($1))
 """
+RESTLESS = f"""
+SELECT d.name, s.status, s.version, count(*), min(s.deadline - now())::text, min(convert_from(s.state, 'UTF8'))
+FROM saga AS s JOIN saga_definition AS d ON d.id = s.definition_id WHERE {IN_PROGRESS} GROUP BY 1, 2, 3
+"""  # noqa: S608
 AWAY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
@@ -132,7 +137,10 @@ class Load:
     async def judge(self) -> None:
         """Wait until nothing moves; fail unless every wish has one saga that has ended as it may, and no trace else."""
         world = self.world
-        await world.rest(SETTLE_S)
+        try:
+            await world.rest(SETTLE_S)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; {[tuple(row) for row in await world.rows(RESTLESS)]}") from None
         found = await gather(world.url, world.stack.kafka.bootstrap_servers, world.plan)
         for headers in self.forgotten:
             found.published[headers["ce_id"]] += 1
@@ -160,7 +168,7 @@ class Load:
             refused = self._dice.choice(REFUSED)
             return Wish(order(customer_id="slow", **refused), self._definition, ("failed",))
         if kind == 1:
-            return Wish(order(customer_id="silent"), hasty("process_payment"), ("failed",))
+            return Wish(order(customer_id="silent"), CURT, ("failed",))
         return Wish(order(customer_id="slow"), self._definition, self._ends)
 
     async def _in_progress(self) -> list[asyncpg.Record]:
