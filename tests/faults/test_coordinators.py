@@ -19,6 +19,7 @@ FROZEN_S = 25.0  # more than two sessions
 STORM_S = 30.0
 STORM_PAUSE_S = 3.0
 WINDOW_S = 15.0
+OWNING = r'"event":"partitions_owned"'
 OWNED = "SELECT count(DISTINCT part) FROM shard WHERE owner LIKE $1"
 
 
@@ -38,10 +39,14 @@ async def test_a_restart_takes_up_what_was_left(world: World, say: Say) -> None:
     async with under_load(world, killed, say=say) as load:
         load.through.clear()
         await killed.kill()
-        now = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        now = loop.time()
         again = world.launch("coordinator-2", **member)
         load.through.append(again)
+        owning = asyncio.create_task(asyncio.to_thread(again.child.wait_for_line, OWNING, timeout_s=60))
+        owning.add_done_callback(lambda _: say(f"it owned its partitions {loop.time() - now:.2f} s after its start"))
         await load.measure("coordinator killed and restarted", RESTARTED_S, now)
+        await owning
 
 
 async def test_who_was_thought_dead_does_no_harm(world: World, say: Say) -> None:
