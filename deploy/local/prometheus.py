@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 from deploy.local.choice import LocalStackError
+from deploy.local.debian import unpack
 from deploy.local.places import LOCAL, PROJECT, locked
 
 RULES = PROJECT / "deploy" / "prometheus" / "alerts.yml"
@@ -22,7 +22,6 @@ HURRY = {
     "[10m]": "[30s]",
 }
 HOME = LOCAL / "prometheus"
-FETCH_TIMEOUT_S = 300.0
 NEEDED = "promtool and prometheus are neither on the PATH nor to be had from apt: install Debian's package `prometheus`"
 
 
@@ -33,8 +32,8 @@ def find_tool(name: str) -> Path:
         return Path(found)
     tool = HOME / "usr" / "bin" / name
     with locked(LOCAL / "prometheus.lock"):
-        if not tool.exists():
-            _fetch()
+        if not tool.exists() and not unpack("prometheus", HOME):
+            raise LocalStackError(NEEDED)
     if not tool.exists():
         raise LocalStackError(NEEDED)
     return tool
@@ -48,33 +47,3 @@ def hurried_rules() -> str:
             raise LocalStackError(f"alerts.yml has no {earnest!r} any more")
         rules = rules.replace(earnest, hurried)
     return re.sub(r"(?m)^( +for:) .*$", r"\1 1s", rules)
-
-
-def _fetch() -> None:
-    """Download and unpack the package, with package lists of our own where the machine has none."""
-    if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
-        raise LocalStackError(NEEDED)
-    HOME.mkdir(parents=True, exist_ok=True)
-    if not _download():
-        state, cache = HOME / "apt" / "state", HOME / "apt" / "cache"
-        for folder in (state / "lists" / "partial", cache / "archives" / "partial"):
-            folder.mkdir(parents=True, exist_ok=True)
-        own = (f"-oDir::State::lists={state / 'lists'}", f"-oDir::Cache={cache}")
-        if not (_run("apt-get", *own, "update") and _download(*own)):
-            raise LocalStackError(NEEDED)
-    package = next(HOME.glob("prometheus_*.deb"))
-    if not _run("dpkg-deb", "-x", str(package), str(HOME)):
-        raise LocalStackError(f"{package} cannot be unpacked")
-    package.unlink()
-
-
-def _download(*options: str) -> bool:
-    return _run("apt-get", *options, "download", "prometheus") and any(HOME.glob("prometheus_*.deb"))
-
-
-def _run(*command: str) -> bool:
-    try:
-        done = subprocess.run(command, cwd=HOME, capture_output=True, check=False, timeout=FETCH_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        return False
-    return done.returncode == 0
