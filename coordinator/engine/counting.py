@@ -8,7 +8,7 @@ from typing import TypeAlias
 from coordinator.engine.draft import Transitioned
 from coordinator.observability.metrics import Metrics
 from coordinator.saga.definition import SagaDefinition
-from coordinator.saga.model import TERMINAL, Facing, Outcome, SagaStatus, StepState, Undo
+from coordinator.saga.model import TERMINAL, Facing, Outcome, Saga, SagaStatus, StepState, Undo
 
 _SUSPENDED, _COMPENSATING = SagaStatus.SUSPENDED, SagaStatus.COMPENSATING
 _ISSUED, _BACKING_OFF, _COMPLETED = Outcome.ISSUED, Outcome.BACKING_OFF, Outcome.COMPLETED
@@ -41,6 +41,11 @@ def is_counted(old: SagaStatus | None, new: SagaStatus, facing: Facing) -> bool:
     if old is _SUSPENDED and new not in TERMINAL:
         return new is _COMPENSATING and facing is Facing.FORWARD
     return True
+
+
+def _faced(saga: Saga) -> Facing:
+    """Which way a saga went when it was suspended: one that turned back while it rested has undone nothing yet."""
+    return saga.facing if any(step.undo_attempt for step in saga.steps) else Facing.FORWARD
 
 
 class Counting:
@@ -85,7 +90,7 @@ class Counting:
             if (
                 status is not _PENDING
                 and status is not before.status
-                and is_counted(before.status, status, before.facing)
+                and is_counted(before.status, status, _faced(before))
             ):
                 key = (saga.definition, status.value)
                 batch.moved[key] = batch.moved.get(key, 0) + 1

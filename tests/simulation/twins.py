@@ -16,7 +16,7 @@ from tests.simulation import broken_engine, broken_machine  # noqa: F401 - they 
 from tests.simulation.mutations import TWINS
 from tests.simulation.run import run
 
-SEEDS = 60  # that a twin may survive at most
+SEEDS = 200  # that a twin may survive at most
 SAGAS = 60
 
 
