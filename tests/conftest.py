@@ -14,6 +14,7 @@ import structlog
 
 from deploy.local.choice import LocalStackError
 from deploy.local.stack import LocalStack
+from tests.needs import need_real_kafka
 
 RUNNING_STACK = "SAGA_TEST_STACK_JSON"
 _numbers = itertools.count(1)
@@ -70,8 +71,7 @@ def stack(request: pytest.FixtureRequest) -> Iterator[LocalStack]:
 @pytest.fixture
 def real_kafka(stack: LocalStack) -> LocalStack:
     """Give the stack, for a test that needs more of Kafka than the in-memory broker has."""
-    if not stack.kafka.durable:
-        pytest.skip(f"needs real Kafka (groups of several members), this is {stack.kafka.description}")
+    need_real_kafka(stack)
     return stack
 
 

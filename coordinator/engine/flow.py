@@ -24,7 +24,7 @@ from coordinator.engine.cache import ActiveSaga
 from coordinator.engine.pulse import Pulse, Recent
 from coordinator.engine.slots import Slots
 from coordinator.saga.effects import IssueCommand, Moved
-from coordinator.saga.model import Direction, Outcome
+from coordinator.saga.model import Direction
 from coordinator.settings import FlowSettings
 
 log = structlog.get_logger()
@@ -33,7 +33,6 @@ RELEASE_MAX = 200  # sagas of one participant per pass, so that a release does n
 CHECK_MAX = 500
 
 _ACTION = Direction.ACTION
-_ISSUED = Outcome.ISSUED
 
 
 class ParticipantState(msgspec.Struct, frozen=True):

@@ -98,6 +98,7 @@ class Ownership:
         self._given: set[int] = set()  # what the group says is ours
         self._lost: dict[int, float] = {}  # when to take back what somebody else has claimed all the same
         self._losses: Counter[int] = Counter()  # how often that was so since the group spoke last
+        self._taking = asyncio.Lock()  # two claims of ours at once could not be told apart
         self.quiesce: Callable[[], Awaitable[None]] = _nothing_in_hand
         self._resets: dict[int, int] = {}
         self.assignments = 0
@@ -111,7 +112,8 @@ class Ownership:
         log.info("partitions_assigned", partitions=sorted(partitions), owner=self.owner)
         while True:
             try:
-                await self._take(partitions)
+                async with self._taking:
+                    await self._take(partitions)
             except Unavailable as error:
                 log.warning("claim_postponed", reason=str(error))
                 await self._clock.sleep(RETRY_S)
@@ -138,13 +140,16 @@ class Ownership:
         A claim that was on its way when its partition was given to us may arrive after ours, or come from a process
         that has stood still since; then nobody would work on the partition until the next rebalance.
         """
-        now = self._clock.monotonic()
-        due = {part for part, at in self._lost.items() if at <= now} & self._given
-        if due:
-            log.warning("partitions_taken_back", partitions=sorted(due), owner=self.owner, alert=True)
-            await self._take(due)
-            for part in due:
-                self._lost.pop(part, None)
+        if not self._lost:
+            return
+        async with self._taking:
+            now = self._clock.monotonic()
+            due = {part for part, at in self._lost.items() if at <= now} & self._given
+            if due:
+                log.warning("partitions_taken_back", partitions=sorted(due), owner=self.owner, alert=True)
+                await self._take(due)
+                for part in due:
+                    self._lost.pop(part, None)
 
     def marks(self) -> Marks:
         """How the partitions stand now."""
@@ -242,6 +247,8 @@ class Ownership:
         await self._sweep(sorted(claimed))
         async with self.turn:
             await self.quiesce()
+            if self._events is not None:
+                self._events.gave_up(taken.keys() - self._given)
             for part, owned in taken.items():
                 if part not in self._given:  # the group has taken it away meanwhile
                     continue

@@ -79,7 +79,9 @@ class Queues:
         else:
             self._left_over.discard(participant)
         if saga_ids:
-            self._flow.unqueue(participant, await self._store.release(participant, saga_ids))
+            # A release that nobody hears of may come late: it must not take out who has come to the queue since.
+            gone = await self._store.release(participant, saga_ids, self._now.now_ms())
+            self._flow.unqueue(participant, gone)
 
     def _holds(self, active: ActiveSaga) -> list[Hold]:
         saga = active.saga

@@ -192,9 +192,9 @@ class PostgresStore:
         """Ids of the oldest sagas of these partitions that queue for a participant."""
         return [row["id"] for row in await self._side.fetch("held_sagas", participant, parts, limit)]
 
-    async def release(self, participant: str, saga_ids: Sequence[str]) -> int:
-        """Let sagas queue for a participant no longer; answers how many did."""
-        row = await self._side.fetchrow("release_sagas", participant, sorted(saga_ids))
+    async def release(self, participant: str, saga_ids: Sequence[str], before_ms: int) -> int:
+        """Let sagas that were held before a moment queue for a participant no longer; answers how many did."""
+        row = await self._side.fetchrow("release_sagas", participant, sorted(saga_ids), before_ms)
         return int(row["sagas"])
 
     async def count_held(self, parts: Sequence[int]) -> dict[str, int]:

@@ -9,6 +9,7 @@ import pytest
 from deploy.local.stack import LocalStack
 from tests.crash.report import TOOK, lines
 from tests.crash.stage import Stage, Stages
+from tests.needs import need_real_kafka
 
 
 @pytest.fixture(scope="module")
@@ -24,8 +25,7 @@ async def stages(real_stack: LocalStack) -> AsyncIterator[Stages]:
 @pytest.fixture(scope="module")
 def real_stack(stack: LocalStack) -> LocalStack:
     """Give servers that keep what they have acknowledged."""
-    if not stack.kafka.durable:
-        pytest.skip(f"needs real Kafka (static members of a group), this is {stack.kafka.description}")
+    need_real_kafka(stack, "static members of a group")
     return stack
 
 

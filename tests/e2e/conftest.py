@@ -8,13 +8,13 @@ import pytest
 
 from deploy.local.stack import LocalStack
 from tests.e2e.world import World
+from tests.needs import need_real_kafka
 
 
 @pytest.fixture(scope="module")
 async def world(stack: LocalStack) -> AsyncIterator[World]:
     """Give participants and topics without a coordinator: each module starts those that it is about."""
-    if not stack.kafka.durable:
-        pytest.skip(f"needs real Kafka (static members, several of a group), this is {stack.kafka.description}")
+    need_real_kafka(stack, "static members, several of a group")
     world = World(stack)
     try:
         await world.open()

@@ -12,6 +12,7 @@ import pytest
 from deploy.local.stack import LocalStack
 from tests.e2e.orders import order
 from tests.e2e.world import Coordinator, Saga, World, event_headers
+from tests.needs import need_real_kafka
 
 GOOD = ["OrderCreated", "InventoryReserved", "PaymentProcessed", "ShipmentCreated", "OrderFulfilled"]
 DECLINED = ["OrderCreated", "InventoryReserved", "PaymentFailed", "InventoryReleased", "OrderFailed"]
@@ -66,8 +67,7 @@ class Dance(World):
 @pytest.fixture(scope="module")
 async def dance(stack: LocalStack) -> AsyncIterator[Dance]:
     """Give participants, topics and one coordinator."""
-    if not stack.kafka.durable:
-        pytest.skip(f"needs real Kafka (static members, several of a group), this is {stack.kafka.description}")
+    need_real_kafka(stack, "static members, several of a group")
     dance = Dance(stack)
     try:
         await dance.open()

@@ -11,6 +11,7 @@ from tests.crash.report import TOOK, lines
 from tests.crash.runs import COMPENSATING, HAPPY, Run
 from tests.crash.scenes import play
 from tests.crash.stage import Stage, Stages
+from tests.needs import need_real_kafka
 
 CHOSEN = (
     Run("R8", 1, COMPENSATING),  # a statement cut in the middle
@@ -31,8 +32,7 @@ CHOSEN = (
 @pytest.fixture(scope="module")
 async def stages(stack: LocalStack) -> AsyncIterator[Stages]:
     """Give stages to the runs."""
-    if not stack.kafka.durable:
-        pytest.skip(f"needs real Kafka (static members of a group), this is {stack.kafka.description}")
+    need_real_kafka(stack, "static members of a group")
     stages = Stages(stack)
     try:
         yield stages

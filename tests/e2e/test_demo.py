@@ -18,6 +18,7 @@ from deploy.local.places import PROJECT, RunDirectory
 from deploy.local.processes import Child, Processes
 from deploy.local.stack import LocalStack
 from deploy.local.waiting import run_async
+from tests.needs import need_real_kafka
 
 STAYS = "everything stays up; Ctrl-C ends it"
 DEMO_S, MOVE_S, END_S = 200.0, 30.0, 30.0
@@ -29,8 +30,7 @@ pytestmark = pytest.mark.timeout(300)
 @pytest.fixture(scope="module")
 def demo(stack: LocalStack) -> Iterator[Child]:
     """Give a demo that has played its stories and stays up; the tests below follow one another."""
-    if not stack.kafka.durable:
-        pytest.skip(f"needs real Kafka, this is {stack.kafka.description}")
+    need_real_kafka(stack)
     run = RunDirectory()
     with Processes(run) as processes:
         environment = {**stack.environment(), "ORDERS": "6", "KEEP": "1", "STORY": "all"}

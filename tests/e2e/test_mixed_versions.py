@@ -25,6 +25,7 @@ from deploy.local.processes import Child
 from deploy.local.stack import LocalStack
 from tests.e2e.orders import REFUSED, order
 from tests.e2e.world import READY_S, Coordinator, World, eventually
+from tests.needs import need_real_kafka
 
 PREVIOUS = "SAGA_TEST_PREVIOUS"
 CODE = ("coordinator", "sagas", "alembic")
@@ -86,8 +87,7 @@ def previous(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 async def world(stack: LocalStack, previous: Path) -> AsyncIterator[MixedWorld]:
     """Give a database and topics that the earlier code has made, and participants that take their time."""
-    if not stack.kafka.durable:
-        pytest.skip(f"needs real Kafka (several of a group), this is {stack.kafka.description}")
+    need_real_kafka(stack, "several of a group")
     world = MixedWorld(stack, definitions="sagas:definitions")
     world.tree = previous
     try:

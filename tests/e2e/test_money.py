@@ -11,6 +11,7 @@ import pytest
 from deploy.local.stack import LocalStack
 from tests.e2e.transfers import KINDS, PARTICIPANTS, Looks, Transfer, looking, mixed
 from tests.e2e.world import Coordinator, World
+from tests.needs import need_real_kafka
 
 TRANSFERS = 150
 SLOW_S = 1.5  # how late the ledger answers for one of the accounts, so that money is on hold when the kill comes
@@ -20,8 +21,7 @@ ENDED = "status IN ('completed', 'failed')"
 @pytest.fixture(scope="module")
 async def world(stack: LocalStack) -> AsyncIterator[World]:
     """Give the participants of transfers, each of which says everything twice."""
-    if not stack.kafka.durable:
-        pytest.skip(f"needs real Kafka (static members, several of a group), this is {stack.kafka.description}")
+    need_real_kafka(stack, "static members, several of a group")
     world = World(stack, definitions="tests.e2e.transfers:definitions")
     try:
         await world.open(PARTICIPANTS)

@@ -17,6 +17,7 @@ from tests.e2e.scenario_plans import FOLDER, Plan, definitions, plans
 from tests.e2e.scenario_stage import Performance, Stage
 from tests.e2e.world import PARTITIONS, World
 from tests.integration.api.office import Office
+from tests.needs import need_real_kafka
 
 AT_LEAST = 110
 AT_A_TIME = 30
@@ -28,8 +29,7 @@ Outcomes = dict[str, BaseException | None]
 @pytest.fixture(scope="module")
 async def world(stack: LocalStack) -> AsyncIterator[World]:
     """Give topics and a database without participants: the test speaks for them."""
-    if not stack.kafka.durable:
-        pytest.skip(f"needs real Kafka, this is {stack.kafka.description}")
+    need_real_kafka(stack)
     world = World(stack, definitions="tests.e2e.scenario_plans:definitions")
     try:
         await world.open(participants=())

@@ -15,6 +15,7 @@ import pytest
 from deploy.local.stack import LocalStack
 from tests.e2e.shapes import PARTICIPANTS
 from tests.e2e.world import Coordinator, Saga, World, event_headers
+from tests.needs import need_real_kafka
 
 DEAR = {"stay": {"hotel": "hotel-central", "room": "suite", "check_in": "2031-05-02", "nights": 3}}
 CARS_GONE = {"drive": {"station": "lisbon-airport", "car_class": "van", "pick_up": "2031-05-02", "days": 4}}
@@ -27,8 +28,7 @@ _numbers = itertools.count(1)
 @pytest.fixture(scope="module")
 async def world(stack: LocalStack) -> AsyncIterator[World]:
     """Give the participants of transfers and trips."""
-    if not stack.kafka.durable:
-        pytest.skip(f"needs real Kafka (static members, several of a group), this is {stack.kafka.description}")
+    need_real_kafka(stack, "static members, several of a group")
     world = World(stack, definitions="tests.e2e.shapes:definitions")
     try:
         await world.open(PARTICIPANTS)

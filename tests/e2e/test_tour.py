@@ -19,6 +19,7 @@ from deploy.local.places import PROJECT, RunDirectory
 from deploy.local.processes import Child, Processes
 from deploy.local.stack import LocalStack
 from tests.e2e.tour import Typed, read_tour
+from tests.needs import need_real_kafka
 
 PAGE = PROJECT / "docs" / "tour.md"
 READY_S, COMMAND_S, END_S = 180.0, 60.0, 60.0
@@ -31,8 +32,7 @@ pytestmark = pytest.mark.timeout(600)
 @pytest.fixture(scope="module")
 def stage(stack: LocalStack) -> Iterator[Child]:
     """Give what the tour's first command starts, on the session's servers."""
-    if not stack.kafka.durable:
-        pytest.skip(f"needs real Kafka, this is {stack.kafka.description}")
+    need_real_kafka(stack)
     for tool in ("make", "bash", "curl"):
         if shutil.which(tool) is None:
             pytest.skip(f"needs {tool}, which the tour uses")

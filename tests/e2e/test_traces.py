@@ -17,6 +17,7 @@ from tests.e2e.collecting import Collected, Collector, collecting
 from tests.e2e.definitions import PATIENT
 from tests.e2e.orders import ACTIONS, REFUSED, order, undone
 from tests.e2e.world import Coordinator, World, eventually
+from tests.needs import need_real_kafka
 
 CLIENT = "00f067aa0ba902b7"
 
@@ -31,8 +32,7 @@ def collector() -> Iterator[Collector]:
 @pytest.fixture(scope="module")
 async def traced(stack: LocalStack, collector: Collector) -> AsyncIterator[World]:
     """Give participants that trace."""
-    if not stack.kafka.durable:
-        pytest.skip(f"needs real Kafka (static members, several of a group), this is {stack.kafka.description}")
+    need_real_kafka(stack, "static members, several of a group")
     world = TracedWorld(stack, collector.url)
     try:
         await world.open()

@@ -81,6 +81,16 @@ def an_unheard_commit_is_taken_for_a_failed_one(use: Use) -> None:
     use(ownership.Ownership, "recover", nothing)
 
 
+@twin("I4", "I14", "I16")
+def a_lost_partition_stays_lost(use: Use) -> None:
+    """What a late claim took away is nobody's until the group speaks again."""
+
+    async def nothing(self: Any) -> None:
+        return
+
+    use(ownership.Ownership, "reclaim", nothing)
+
+
 @twin("I2")
 def a_business_key_is_no_constraint(use: Use) -> None:
     """Two sagas may begin under one key."""

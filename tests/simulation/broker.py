@@ -114,7 +114,6 @@ class Group:
         self._changed = asyncio.Event()
         self.generation = 0
         self.offsets: dict[int, int] = {}
-        self.rebalances = 0
 
     def join(self, member: Member) -> None:
         """Ask for partitions."""
@@ -159,7 +158,6 @@ class Group:
                     self.leave(member)
 
     async def _rebalance(self) -> None:
-        self.rebalances += 1
         self.generation += 1
         members = list(self._members)
         answers = await asyncio.gather(*(self._given_back(member) for member in members))

@@ -118,7 +118,7 @@ class Database:
         self.letters: list[Letter] = []
         self.incidents: dict[tuple[str, int, str], Incident] = {}
         self.audit: list[Act] = []
-        self.held: dict[tuple[str, str], int] = {}
+        self.held: dict[tuple[str, str], tuple[int, int]] = {}  # the partition, and since when (ms)
         self.tallies: Counter[tuple[int, str]] = Counter()
 
     # ------------------------------------------------------------ the batch
@@ -257,19 +257,23 @@ class Database:
                 continue
             row.wake_ms, row.deadline_ms = hold.wake_ms, hold.deadline_ms
             if (hold.participant, hold.saga_id) not in self.held:
-                self.held[hold.participant, hold.saga_id] = row.part
                 came.append(hold.participant)
+            self.held[hold.participant, hold.saga_id] = (row.part, self.now_ms())
         return came
 
     def held_of(self, participant: str, parts: Collection[int], limit: int) -> list[str]:
-        found = (saga_id for (name, saga_id), part in self.held.items() if name == participant and part in parts)
+        found = (saga_id for (name, saga_id), (part, _) in self.held.items() if name == participant and part in parts)
         return sorted(found)[:limit]
 
-    def release(self, participant: str, saga_ids: Iterable[str]) -> int:
-        return sum(self.held.pop((participant, saga_id), None) is not None for saga_id in saga_ids)
+    def release(self, participant: str, saga_ids: Iterable[str], before_ms: int) -> int:
+        keys = [(participant, saga_id) for saga_id in saga_ids]
+        gone = [key for key in keys if key in self.held and self.held[key][1] < before_ms]
+        for key in gone:
+            del self.held[key]
+        return len(gone)
 
     def count_held(self, parts: Collection[int]) -> dict[str, int]:
-        return dict(Counter(name for (name, _), part in self.held.items() if part in parts))
+        return dict(Counter(name for (name, _), (part, _) in self.held.items() if part in parts))
 
     def queues(self, participants: Collection[str]) -> set[str]:
         return {name for name, _ in self.held} & set(participants)

@@ -16,9 +16,11 @@ RATES: dict[str, float] = {
     # the database
     "commit_lost": 0.08,  # the statement is not executed, and the session is gone
     "commit_unheard": 0.1,  # it is committed, and the answer is lost
+    "commit_late": 0.04,  # the session is gone, and the server executes the statement some seconds later
     "contended": 0.05,  # a lock was not to be had in time
     "query_lost": 0.04,  # any other statement: not executed, or its answer lost
     "query_unheard": 0.04,
+    "query_late": 0.03,
     "database_slow": 0.05,
     "database_away": 2.0,  # things that happen once a while have a rate per minute
     "database_clock": 1.0,
@@ -113,11 +115,6 @@ class Faults:
             if at >= until_s:
                 return
             yield at
-
-    @property
-    def on(self) -> list[str]:
-        """The names of those that can happen."""
-        return [name for name, rate in self.rates.items() if rate]
 
     def heal(self) -> None:
         """From now on everything works."""

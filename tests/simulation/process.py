@@ -21,14 +21,10 @@ class Life:
         self.dead = False
         self.paused_until = 0.0
         self.tasks: list[asyncio.Task[Any]] = []
-        self.on_death: list[Any] = []
 
     def kill(self) -> None:
         """End it, as SIGKILL does."""
-        if not self.dead:
-            self.dead = True
-            for tell in self.on_death:
-                tell()
+        self.dead = True
 
     def pause(self, until_s: float) -> None:
         """Stop it until a moment, as SIGSTOP does."""

@@ -57,7 +57,7 @@ class SimulatedStore:
             if faults.happens("contended"):
                 await self._way()
                 raise Contended("a lock was not to be had in time")
-            at_ms = await self._ask(lambda: self._database.commit(batch), "commit_lost", "commit_unheard")
+            at_ms = await self._ask(lambda: self._database.commit(batch), "commit")
             return Committed(at_ms, self._database.now_ms())
 
     async def load(self, saga_ids: Sequence[str]) -> list[SagaRow]:
@@ -78,8 +78,8 @@ class SimulatedStore:
     async def held(self, participant: str, parts: Sequence[int], limit: int) -> list[str]:
         return await self.query(lambda: self._database.held_of(participant, parts, limit))
 
-    async def release(self, participant: str, saga_ids: Sequence[str]) -> int:
-        return await self.query(lambda: self._database.release(participant, saga_ids))
+    async def release(self, participant: str, saga_ids: Sequence[str], before_ms: int) -> int:
+        return await self.query(lambda: self._database.release(participant, saga_ids, before_ms))
 
     async def count_held(self, parts: Sequence[int]) -> dict[str, int]:
         return await self.query(lambda: self._database.count_held(parts))
@@ -117,10 +117,10 @@ class SimulatedStore:
 
     async def query(self, action: Callable[[], T]) -> T:
         async with self._side:
-            return await self._ask(action, "query_lost", "query_unheard")
+            return await self._ask(action, "query")
 
-    async def _ask(self, action: Callable[[], T], lost: str, unheard: str) -> T:
-        """Send a statement and wait for its answer."""
+    async def _ask(self, action: Callable[[], T], kind: str) -> T:
+        """Send a statement and wait for its answer; `kind` says which faults it may meet."""
         faults, loop = self._link.faults, asyncio.get_running_loop()
         await self._life.cross()
         if faults.happens("kill_at_await"):
@@ -128,7 +128,8 @@ class SimulatedStore:
         if loop.time() < self._link.away_until:
             await self._life.hear(_later(loop, min(5.0, self._link.away_until - loop.time())))
             raise Unavailable("Postgres does not answer")
-        is_lost, is_unheard = faults.happens(lost), faults.happens(unheard)
+        is_lost, is_unheard = faults.happens(f"{kind}_lost"), faults.happens(f"{kind}_unheard")
+        is_late = faults.happens(f"{kind}_late")
         answer: asyncio.Future[T] = loop.create_future()
 
         def arrive() -> None:
@@ -145,7 +146,11 @@ class SimulatedStore:
             else:
                 loop.call_later(self._link.delay_s(), _give, answer, result)
 
-        loop.call_later(self._link.delay_s(), arrive)
+        if is_late:
+            loop.call_later(self._link.chance.uniform(0.2, 5.0), arrive)
+            loop.call_later(self._link.delay_s(), _fail, answer, Unavailable("Postgres does not answer in time"))
+        else:
+            loop.call_later(self._link.delay_s(), arrive)
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 return await self._life.hear(answer)

@@ -15,7 +15,7 @@ from coordinator.saga.definition import SagaDefinition
 from coordinator.store.batch import Token
 from coordinator.wire.cloudevents import attempt_id
 from tests.simulation.broker import Kept
-from tests.simulation.database import Database, Written
+from tests.simulation.database import Written
 
 TERMINAL = frozenset({"completed", "failed", "abandoned"})
 VERBS = frozenset(
@@ -63,10 +63,8 @@ _SENT = msgspec.json.Decoder(_Sent)
 class Watch:
     """Raises Violation from within the commit or the publication that breaks a rule."""
 
-    def __init__(self, database: Database, definitions: Mapping[int, SagaDefinition], replies: str) -> None:
-        self._database = database
+    def __init__(self, definitions: Mapping[int, SagaDefinition]) -> None:
         self._definitions = definitions
-        self._replies = replies
         self._accounts: dict[str, _Account] = {}
         self._observed: dict[str, int] = {}  # the version of each observed saga
         self.committed: dict[str, bytes] = {}  # what may be on Kafka: by ce_id, its value

@@ -123,7 +123,7 @@ class World:
         }
         self.performers = Performers(self.topology, self.broker, self.faults, random.Random(f"{seed}/performers"))
         self.stagehand = Stagehand(self.database, random.Random(f"{seed}/stagehand"), self._onlooker)
-        self.watch = Watch(self.database, self.by_id, self.topology.replies)
+        self.watch = Watch(self.by_id)
         self.participants = [
             Participant(
                 *(name, self.topology.commands(name), self.broker, self.faults),

@@ -1,4 +1,5 @@
--- release_sagas: sagas that do not queue for a participant any more. Found one by one through the key, for the reason
+-- release_sagas: sagas that do not queue for a participant any more, as far as they were held before a moment ($3): this
+-- statement may come late, when they are held anew. Found one by one through the key, for the reason
 -- that commit_batch gives. Answers how many did.
 WITH gone AS (
     DELETE FROM held_step AS h
@@ -6,7 +7,9 @@ WITH gone AS (
         SELECT found.ctid AS place
         FROM unnest($2::uuid[]) AS x (saga_id)
         CROSS JOIN LATERAL (
-            SELECT y.ctid FROM held_step AS y WHERE y.participant = $1 AND y.saga_id = x.saga_id LIMIT 1
+            SELECT y.ctid FROM held_step AS y WHERE y.participant = $1 AND y.saga_id = x.saga_id
+                AND y.held_at < to_timestamp($3::bigint::double precision / 1000)
+            LIMIT 1
         ) AS found
     ) AS left_over
     WHERE h.ctid = left_over.place

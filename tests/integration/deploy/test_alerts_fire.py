@@ -17,6 +17,7 @@ from tests.e2e.definitions import PATIENT, hasty
 from tests.e2e.orders import REFUSED, order
 from tests.e2e.world import Coordinator, World, event_headers
 from tests.integration.deploy.broken import Prometheus
+from tests.needs import need_real_kafka
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -60,8 +61,7 @@ async def world(real_kafka_of_module: LocalStack) -> AsyncIterator[World]:
 @pytest.fixture(scope="module")
 def real_kafka_of_module(stack: LocalStack) -> LocalStack:
     """Give a stack with real Kafka."""
-    if not stack.kafka.durable:
-        pytest.skip(f"needs real Kafka (groups of several members), this is {stack.kafka.description}")
+    need_real_kafka(stack)
     return stack
 
 

@@ -9,13 +9,13 @@ import pytest
 from deploy.local.stack import LocalStack
 from tests.e2e.world import World
 from tests.integration.engine.bench import Bench
+from tests.needs import need_real_kafka
 
 
 @pytest.fixture(scope="session")
 async def bench(stack: LocalStack) -> AsyncIterator[Bench]:
     """Give a running engine and a pool of sagas that wait for their first reply."""
-    if not stack.kafka.durable:
-        pytest.skip(f"needs real Kafka (raw batches, transactions), this is {stack.kafka.description}")
+    need_real_kafka(stack, "raw batches, transactions")
     world = World(stack)
     try:
         await world.open(participants=())

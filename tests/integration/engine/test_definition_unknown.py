@@ -11,6 +11,7 @@ from deploy.local.stack import LocalStack
 from tests.e2e.orders import order
 from tests.e2e.world import World
 from tests.integration.engine.bench import Target, reply
+from tests.needs import need_real_kafka
 
 SAGAS = 130  # more than the bad records of one batch that get a row each
 SOON = {"SAGA_RECOVERY__BASE_SECONDS": "0.1"}
@@ -19,8 +20,7 @@ SOON = {"SAGA_RECOVERY__BASE_SECONDS": "0.1"}
 @pytest.fixture
 async def world(stack: LocalStack) -> AsyncIterator[World]:
     """Give a world without participants."""
-    if not stack.kafka.durable:
-        pytest.skip(f"needs real Kafka (groups of several members), this is {stack.kafka.description}")
+    need_real_kafka(stack)
     world = World(stack)
     try:
         await world.open(participants=())

@@ -13,6 +13,7 @@ import pytest
 from deploy.local.processes import Child, free_port
 from deploy.local.stack import LocalStack
 from tests.e2e.world import Coordinator, World, eventually
+from tests.needs import need_real_kafka
 
 WRONG_SETTING = 2
 END_S = 30.0
@@ -56,8 +57,7 @@ OF_OTHERS = {
 @pytest.fixture
 async def empty(stack: LocalStack) -> AsyncIterator[World]:
     """Give a world with an empty database and no topics."""
-    if not stack.kafka.durable:
-        pytest.skip(f"needs real Kafka (static members), this is {stack.kafka.description}")
+    need_real_kafka(stack, "static members")
     world = World(stack)
     world.url = await asyncio.to_thread(stack.create_database, world.database)
     try:

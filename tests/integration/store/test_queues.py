@@ -9,6 +9,7 @@ from tests.integration.store.workload import PARTS, Connection, Made, Workload
 
 EVERYWHERE = list(range(PARTS))
 SOON_MS = 600_000
+LATER_MS = 10**14  # whenever they were held
 
 
 def holds(workload: Workload, sagas: list[Made], participant: str, version: int = 1) -> list[Hold]:
@@ -63,11 +64,25 @@ async def test_a_saga_that_has_moved_on_does_not_queue(
 async def test_coming_and_going_twice_is_harmless(store: PostgresStore, workload: Workload) -> None:
     """An answer may be lost, so both may happen again; neither counts twice."""
     sagas, name = await workload.started(2), someone()
-    assert await store.hold(holds(workload, sagas, name)) == [name] * 2
+    assert await store.hold(holds(workload, [*sagas, sagas[0]], name)) == [name] * 2
     assert await store.hold(holds(workload, sagas, name)) == []
     ids = [one.id for one in sagas]
-    assert await store.release(name, ids) == 2
-    assert await store.release(name, ids) == 0
+    assert await store.release(name, ids, LATER_MS) == 2
+    assert await store.release(name, ids, LATER_MS) == 0
+
+
+async def test_a_release_that_comes_late_takes_nobody_out_who_came_since(
+    store: PostgresStore, workload: Workload
+) -> None:
+    """It was decided before the saga was held anew, for another step, and arrives afterwards."""
+    [saga], name = await workload.started(), someone()
+    await store.hold(holds(workload, [saga], name))
+    decided_ms = await store.now_ms() + 1
+    while await store.now_ms() <= decided_ms:
+        continue  # its clock must have gone on
+    assert await store.hold(holds(workload, [saga], name)) == []
+    assert await store.release(name, [saga.id], decided_ms) == 0
+    assert await store.held(name, EVERYWHERE, 1) == [saga.id]
 
 
 async def test_a_saga_may_queue_for_two_participants(store: PostgresStore, workload: Workload) -> None:
@@ -76,5 +91,5 @@ async def test_a_saga_may_queue_for_two_participants(store: PostgresStore, workl
     both = [hold for name in names for hold in holds(workload, [saga], name)]
     assert sorted(await store.hold(both)) == names
     assert await store.queues([*names, someone()]) == set(names)
-    await store.release(names[0], [saga.id])
+    await store.release(names[0], [saga.id], LATER_MS)
     assert await store.queues(names) == {names[1]}

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from coordinator.engine.cache import ActiveSaga
@@ -128,6 +128,7 @@ def _from_log(log: list[str]) -> Counter[str]:
     return found
 
 
+@example([("complete", 0), ("suspend", 1), ("fail", 1), ("resume", 0)])  # it turned back while it rested
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from([*ACTS, "complete", "fail"]), st.integers(0, 3)), max_size=30))
 def test_counters_are_what_the_log_says(acts: list[tuple[str, int]]) -> None:

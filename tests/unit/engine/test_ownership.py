@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Sequence
 from typing import Any
@@ -121,6 +122,62 @@ async def test_two_who_were_told_the_same_do_not_fight_all_the_time() -> None:
             await desk.ownership.reclaim()
         waits.append(desk.clock.now - began)
     assert waits == [3, 6, 12, 24, 48, 60, 60]
+
+
+class Slow:
+    """Lets the first claim arrive when it is told to, or, `heard_late`, be heard of only then."""
+
+    def __init__(self, desk: Desk, *, heard_late: bool) -> None:
+        self.go, self.asked = asyncio.Event(), asyncio.Event()
+        self._claim = desk.store.claim
+        self._heard_late = heard_late
+
+    async def claim(self, *arguments: Any) -> Any:
+        if self.asked.is_set():
+            return await self._claim(*arguments)
+        self.asked.set()
+        if self._heard_late:
+            claims = await self._claim(*arguments)
+            await self.go.wait()
+            return claims
+        await self.go.wait()
+        return await self._claim(*arguments)
+
+
+async def _taking_back(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, *, heard_late: bool = False
+) -> tuple[Slow, asyncio.Task[None]]:
+    """Begin to take a partition back, as far as the claim, which is on its way."""
+    await desk.ownership.on_assigned({0})
+    await desk.lose()
+    desk.clock.now += RECLAIM_S
+    slow = Slow(desk, heard_late=heard_late)
+    monkeypatch.setattr(desk.store, "claim", slow.claim)
+    taking = asyncio.create_task(desk.ownership.reclaim())
+    await slow.asked.wait()
+    return slow, taking
+
+
+async def test_what_is_taken_away_while_it_is_taken_back_is_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The group has spoken in the meantime: the claim comes to nothing, and the next owner takes its partition back."""
+    desk = Desk()
+    slow, taking = await _taking_back(desk, monkeypatch)
+    await desk.ownership.on_revoked({0})
+    slow.go.set()
+    await taking
+    assert desk.ownership.owned == {}
+
+
+async def test_what_is_given_anew_while_it_is_taken_back_is_claimed_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two claims of ours never cross: what we hold is the epoch that the database has."""
+    desk = Desk()
+    slow, taking = await _taking_back(desk, monkeypatch, heard_late=True)
+    await desk.ownership.on_revoked({0})
+    given = asyncio.create_task(desk.ownership.on_assigned({0}))
+    await asyncio.wait([given], timeout=0.2)  # it must wait for the claim before, or would be overtaken by its answer
+    slow.go.set()
+    await asyncio.gather(taking, given)
+    assert desk.ownership.owned[0].epoch == desk.database.shards[0].epoch
 
 
 async def test_taking_back_waits_for_postgres(monkeypatch: pytest.MonkeyPatch) -> None:

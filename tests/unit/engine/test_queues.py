@@ -36,7 +36,8 @@ class QueueStore(SlowStore):
         self.asked.append(limit)
         return sorted(hold.saga_id for hold in self.queue if hold.participant == participant)[:limit]
 
-    async def release(self, participant: str, saga_ids: Sequence[str]) -> int:
+    async def release(self, participant: str, saga_ids: Sequence[str], before_ms: int) -> int:
+        assert before_ms >= NOW_MS
         before = len(self.queue)
         self.queue = [one for one in self.queue if one.participant != participant or one.saga_id not in saga_ids]
         return before - len(self.queue)

@@ -48,3 +48,12 @@ def test_help_does_not_even_load_a_client() -> None:
 def test_definitions_without_a_server_are_those_of_the_settings() -> None:
     """As before there were contexts; and so the probe sees what is loaded, and the tests above could fail."""
     assert {"asyncpg", "aiokafka", "coordinator.cli"} <= loaded("definitions", "--help", SAGA_URL="")
+
+
+def test_a_serving_process_does_not_load_what_migrates() -> None:
+    """Alembic and what it needs are two fifths of the imports: a coordinator that starts again does without them."""
+    probe = 'import sys, coordinator.bootstrap, coordinator.cli; sys.stderr.write("LOADED " + " ".join(sys.modules))'
+    done = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True, check=True)
+    modules = set(done.stderr.rpartition("LOADED ")[2].split())
+    assert "coordinator.store.migrations" in modules
+    assert not {"alembic", "sqlalchemy", "mako"} & modules
