@@ -11,8 +11,8 @@ from coordinator.engine.registry import Registry
 from coordinator.engine.topology import Topology
 from coordinator.findings import Finding, State
 from coordinator.kafka.progress import committed_offsets, end_offsets
-from coordinator.kafka.topics import cluster_id, partition_counts
-from coordinator.parts import security, topic_specs
+from coordinator.kafka.topics import cluster_id, partition_counts, topic_configs
+from coordinator.parts import TIMESTAMPS, security, topic_specs
 from coordinator.settings import Settings
 
 LAG_WARN, LAG_BAD = 1_000, 100_000  # records
@@ -58,7 +58,19 @@ class KafkaChecks:
             advice = "lower the setting, or add partitions to the topic while no saga is running"
             return [Finding("topics", State.BAD, f"too few partitions: {said}", advice)]
         self._ends = await end_offsets(self._bootstrap, self._counts, security=self._security)
-        return [Finding("topics", State.OK, f"{len(specs)} topics, {sum(self._counts.values())} partitions")]
+        found = [Finding("topics", State.OK, f"{len(specs)} topics, {sum(self._counts.values())} partitions")]
+        return found + await self._by_other_clocks()
+
+    async def _by_other_clocks(self) -> list[Finding]:
+        """Topics whose records have the times of their senders: made by others, or before `saga topics` set this."""
+        setting, wanted = TIMESTAMPS
+        found = await topic_configs(self._bootstrap, self._counts, setting, security=self._security, timeout_s=ASK_S)
+        others = sorted(topic for topic, value in found.items() if value != wanted)
+        if not others:
+            return []
+        said = f"senders' clocks say how old records are in {', '.join(others)}: Kafka refuses those of a fast clock"
+        advice = f"kafka-configs --alter --entity-type topics --entity-name TOPIC --add-config {setting}={wanted}"
+        return [Finding("topics", State.WARN, said, advice)]
 
     def behind(self, read: Mapping[int, int]) -> list[Finding]:
         """How many replies wait to be read; `read` says how far each partition was read."""

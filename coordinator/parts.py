@@ -23,6 +23,9 @@ from coordinator.services.keyring import KeyRing
 from coordinator.services.oidc import Issuer
 from coordinator.settings import Settings
 
+# By a sender's clock Kafka refuses records from the future, and removes those from the past at once.
+TIMESTAMPS = ("message.timestamp.type", "LogAppendTime")
+
 
 class SystemClock:
     """The real monotonic clock."""
@@ -104,7 +107,11 @@ def recovery(settings: Settings) -> Retry:
 def topic_specs(settings: Settings, participants: list[str], sources: Sequence[str] = ()) -> list[TopicSpec]:
     """The topics that the settings and definitions ask for; `sources` say events of choreographies."""
     kafka = settings.kafka
-    retention = {"retention.ms": str(kafka.retention_hours * 3_600_000), "cleanup.policy": "delete"}
+    configs = {
+        "cleanup.policy": "delete",
+        "retention.ms": str(kafka.retention_hours * 3_600_000),
+        TIMESTAMPS[0]: TIMESTAMPS[1],
+    }
     topology = Topology(settings.topic_prefix, {})
     wanted = [
         (topology.replies, kafka.replies_partitions),
@@ -113,4 +120,4 @@ def topic_specs(settings: Settings, participants: list[str], sources: Sequence[s
         *((topology.commands(participant), kafka.commands_partitions) for participant in participants),
         *((topology.domain_events(source), kafka.events_partitions) for source in sources),
     ]
-    return [TopicSpec(name, count, kafka.replication, retention) for name, count in wanted]
+    return [TopicSpec(name, count, kafka.replication, configs) for name, count in wanted]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 from aiokafka import AIOKafkaConsumer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
 from aiokafka.structs import TopicPartition
 
 from coordinator.errors import Unavailable
@@ -13,6 +14,7 @@ from coordinator.kafka.connection import Security, client_options
 from coordinator.kafka.topics import admin_client
 
 _CLIENT_ID = "saga-progress"
+_RETRY_S = 0.3
 
 
 async def end_offsets(
@@ -35,6 +37,11 @@ async def committed_offsets(
     bootstrap_servers: str, group: str, *, security: Security | None = None, timeout_s: float = 10.0
 ) -> dict[tuple[str, int], int]:
     """What a group has committed, as {(topic, partition): offset}; raises Unavailable."""
+    found = None
     async with admin_client(bootstrap_servers, security, timeout_s) as admin:
-        found = await admin.list_consumer_group_offsets(group)
+        while found is None:
+            try:
+                found = await admin.list_consumer_group_offsets(group)
+            except GroupCoordinatorNotAvailableError:  # the first question about groups makes Kafka prepare for them
+                await asyncio.sleep(_RETRY_S)
     return {(place.topic, place.partition): kept.offset for place, kept in found.items()}

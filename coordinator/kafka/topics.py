@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import msgspec
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, TopicAlreadyExistsError, for_code
 
 from coordinator.errors import ConfigurationError, Unavailable
@@ -72,6 +73,31 @@ async def cluster_id(bootstrap_servers: str, *, security: Security | None = None
     """Return the id that Kafka's storage was formatted with; offsets mean nothing in another cluster."""
     async with admin_client(bootstrap_servers, security, timeout_s) as admin:
         return str((await admin.describe_cluster())["cluster_id"])
+
+
+async def topic_configs(
+    bootstrap_servers: str,
+    topics: Iterable[str],
+    config: str,
+    *,
+    security: Security | None = None,
+    timeout_s: float = 10.0,
+) -> dict[str, str]:
+    """Return {topic: what a setting of it is}, of the topics that may be asked about; may raise Unavailable."""
+    asked = [ConfigResource(ConfigResourceType.TOPIC, topic, configs={config: None}) for topic in topics]
+    async with admin_client(bootstrap_servers, security, timeout_s) as admin:
+        try:
+            answers = await admin.describe_configs(asked)
+        except IncompatibleBrokerVersion:  # the broker in memory
+            return {}
+    return {
+        name: entry[1]
+        for answer in answers
+        for code, _text, _kind, name, entries in answer.resources
+        if code == 0
+        for entry in entries
+        if entry[0] == config
+    }
 
 
 async def _create(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec], timeout_s: float) -> None:

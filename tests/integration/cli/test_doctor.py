@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import secrets
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -15,6 +18,7 @@ from aiokafka import AIOKafkaProducer
 
 from coordinator import doctor_postgres
 from coordinator.exits import ExitCode
+from coordinator.kafka import TopicSpec, ensure_topics
 from coordinator.store.migrations import migrate
 from deploy.local.stack import LocalStack
 from tests.integration.cli.terminal import Terminal
@@ -82,7 +86,7 @@ def test_what_is_well_is_said_to_be(terminal: Terminal) -> None:
     """A running process of role `api` alone: the one thing that is bad is that nobody owns a partition."""
     found = examined(terminal)
     bad = {check for check, findings in found.items() if any(each["state"] == "bad" for each in findings)}
-    assert bad == {"owners"}
+    assert bad == {"owners"}, [found[check] for check in bad]
     says(found, "owners", "bad", "4 of 4 partitions have no live owner", "saga serve")
     for check in ("settings", "database", "migrations", "rights", "log days", "clock", "versions", "kafka", "topics"):
         says(found, check, "ok")
@@ -231,6 +235,19 @@ def test_topics_that_are_missing_or_too_small(terminal: Terminal) -> None:
     says(found, "owners", "skipped", "topics")
     found = examined(terminal, SAGA_KAFKA__REPLIES_PARTITIONS="6")
     says(found, "topics", "bad", "replies has 4 of 6", "lower the setting")
+
+
+def test_topics_that_go_by_the_clocks_of_senders(terminal: Terminal) -> None:
+    """Of the topics that others have made it names those, and the command; of those that we make, none."""
+    prefix = f"made{secrets.token_hex(4)}."
+    environment = terminal.api.environment
+    servers = environment["SAGA_KAFKA__BOOTSTRAP_SERVERS"]
+    counts = {name.removeprefix("SAGA_KAFKA__"): value for name, value in environment.items() if "PARTITIONS" in name}
+    asyncio.run(ensure_topics(servers, [TopicSpec(f"{prefix}replies", int(counts["REPLIES_PARTITIONS"]))]))
+    making = [sys.executable, "-m", "coordinator", "topics"]
+    subprocess.run(making, env={**os.environ, **environment, "SAGA_TOPIC_PREFIX": prefix}, check=True, timeout=60)
+    found = examined(terminal, SAGA_TOPIC_PREFIX=prefix)
+    says(found, "topics", "warn", f"in {prefix}replies:", "--add-config message.timestamp.type=LogAppendTime")
 
 
 def test_replies_that_nobody_reads(terminal: Terminal) -> None:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
+from aiokafka import AIOKafkaProducer
 
 from coordinator.errors import ConfigurationError, Unavailable
 from coordinator.kafka import TopicSpec, cluster_id, ensure_topics, partition_counts
+from coordinator.parts import topic_specs
+from coordinator.settings import Settings
 from deploy.local.broker import Broker
+
+HOUR_MS = 3_600_000
 
 
 async def test_topics_are_created_once(kafka: Broker, topic_prefix: str) -> None:
@@ -33,6 +40,22 @@ async def test_what_the_broker_refuses_is_said_in_its_words(kafka: Broker, topic
         await ensure_topics(kafka.bootstrap_servers, [TopicSpec(f"{topic_prefix}r", 1, replication=3)])
     with pytest.raises(ConfigurationError, match=r"no\.such\.thing"):
         await ensure_topics(kafka.bootstrap_servers, [TopicSpec(f"{topic_prefix}c", 1, configs={"no.such.thing": "1"})])
+
+
+@pytest.mark.parametrize("wrong_by_ms", [25 * HOUR_MS, -25 * 365 * 24 * HOUR_MS], ids=["tomorrow", "long ago"])
+async def test_our_topics_go_by_the_clock_of_the_broker(kafka: Broker, topic_prefix: str, wrong_by_ms: int) -> None:
+    """A sender whose clock is wrong is heard all the same, and its record is no older and no younger than others."""
+    specs = topic_specs(Settings(topic_prefix=topic_prefix), [])
+    await ensure_topics(kafka.bootstrap_servers, specs)
+    producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap_servers)
+    await producer.start()
+    try:
+        for spec in specs:
+            now_ms = int(time.time() * 1000)
+            sent = await producer.send_and_wait(spec.name, b"{}", timestamp_ms=now_ms + wrong_by_ms)
+            assert abs(sent.timestamp - now_ms) < HOUR_MS
+    finally:
+        await producer.stop()
 
 
 async def test_counting_never_creates(kafka: Broker, topic_prefix: str) -> None:
