@@ -20,8 +20,12 @@ from coordinator.engine.clock import DatabaseClock
 from coordinator.engine.ownership import Owned
 from coordinator.engine.ports import Clock, Inbox, Store
 from coordinator.errors import Unavailable
+from coordinator.saga.model import Outcome, Undo
 
 log = structlog.get_logger()
+
+_ISSUED = Outcome.ISSUED
+_UNDOING = Undo.ISSUED
 
 LOOK_AHEAD_MS = 2_000  # the wheel holds what wakes within this time; refilled each second
 REFILL_S = 0.5
@@ -77,6 +81,11 @@ class Outages:
 
     def __init__(self) -> None:
         self._spans: deque[tuple[int, int]] = deque(maxlen=OUTAGES_KEPT)
+
+    @property
+    def any(self) -> bool:
+        """Whether there has been an outage."""
+        return bool(self._spans)
 
     def add(self, from_ms: int, to_ms: int) -> None:
         """Remember an outage that is over."""
@@ -143,11 +152,13 @@ class Gate:
 
     def due_ms(self, active: ActiveSaga, deadline_ms: int) -> int:
         """The moment at which a deadline may count, all delays of ours added."""
-        timeout_ms = max(max(step.timeout_ms, step.compensation_timeout_ms) for step in active.definition.steps)
         version, late_ms = self._sent_late.get(active.id, (0, 0))
         if version != active.saga.version and len(active.definition.stages) == len(active.definition.steps):
             late_ms = 0  # of a command that was answered; in a group another one may have been
-        return deadline_ms + late_ms + self.outages.allowance_ms(deadline_ms - timeout_ms)
+        due_ms = deadline_ms + late_ms
+        if self.outages.any:
+            due_ms += self.outages.allowance_ms(deadline_ms - _awaited_ms(active, deadline_ms))
+        return due_ms
 
     def open_for(self, owned: Owned, due_ms: int) -> bool:
         """Whether everything that had arrived by `due_ms` is processed."""
@@ -163,6 +174,22 @@ class Gate:
         The inbox passes what is invisible (a transaction's markers); the recorded offset stays before it.
         """
         return max(owned.next_offset, self._inbox.position(owned.part) or 0)
+
+
+def _awaited_ms(active: ActiveSaga, deadline_ms: int) -> int:
+    """For how long somebody could have answered before a deadline; a pause waits for nobody.
+
+    The deadline of a saga as a whole counts as if its slowest command had just been out.
+    """
+    saga, steps = active.saga, active.definition.steps
+    waits = [
+        max(step.timeout_ms * (state.outcome is _ISSUED), step.compensation_timeout_ms * (state.undo is _UNDOING))
+        for step, state in zip(steps, saga.steps, strict=True)
+        if state.deadline_ms == deadline_ms
+    ]
+    if deadline_ms == saga.expires_ms:
+        waits += [max(step.timeout_ms, step.compensation_timeout_ms) for step in steps]
+    return max(waits, default=0)
 
 
 class Timers:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+import msgspec
 
 from coordinator.engine.cache import ActiveSaga
 from coordinator.engine.clock import STEADY_AFTER_S, DatabaseClock, new_saga_id
@@ -13,7 +17,10 @@ from coordinator.engine.ports import Inbox
 from coordinator.engine.timers import RECOVERY_MS, Gate, Outages, Probe, Wheel
 from coordinator.errors import Unavailable
 from coordinator.saga.machine import begin
+from coordinator.saga.model import Outcome
 from sagas import definitions
+
+HOUR = timedelta(hours=1)
 
 
 class HandClock:
@@ -128,6 +135,33 @@ async def test_a_broker_that_was_away_moves_the_deadlines_of_what_was_out() -> N
     clock.at += 1
     await the_gate.ask([0], soon=False)
     assert the_gate.due_ms(active, deadline_ms) >= deadline_ms + 20_000
+
+
+async def test_an_outage_before_a_command_leaves_its_deadline_alone() -> None:
+    """However long the others of its definition may take: what was sent after the outage has its plain timeout."""
+    clock, ends = HandClock(), Ends()
+    the_gate, now = gate(clock, ends)
+    the_gate.outages.add(now.now_ms() - 30_000, now.now_ms() - 1_000)
+    active = saga_issued_at(now.now_ms())
+    deadline_ms = active.saga.deadline_ms or 0
+    patient = replace(active.definition.steps[1], timeout=HOUR, compensation_timeout=HOUR)
+    steps = (active.definition.steps[0], patient, *active.definition.steps[2:])
+    active.definition = replace(active.definition, steps=steps)
+    assert the_gate.due_ms(active, deadline_ms) == deadline_ms
+    the_gate.outages.add(now.now_ms() + 1_000, now.now_ms() + 5_000)
+    assert the_gate.due_ms(active, deadline_ms) == deadline_ms + 4_000 + RECOVERY_MS
+
+
+async def test_an_outage_does_not_make_a_pause_longer() -> None:
+    """Nobody was to answer while a step backed off, so its next attempt goes out when it is due."""
+    clock, ends = HandClock(), Ends()
+    the_gate, now = gate(clock, ends)
+    active = saga_issued_at(now.now_ms())
+    deadline_ms = active.saga.deadline_ms or 0
+    resting = msgspec.structs.replace(active.saga.steps[0], outcome=Outcome.BACKING_OFF)
+    active.saga = msgspec.structs.replace(active.saga, steps=(resting, *active.saga.steps[1:]))
+    the_gate.outages.add(now.now_ms() + 1_000, now.now_ms() + 5_000)
+    assert the_gate.due_ms(active, deadline_ms) == deadline_ms
 
 
 async def test_an_outage_that_costs_us_our_partitions_is_an_outage_all_the_same() -> None:
