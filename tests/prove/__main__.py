@@ -1,6 +1,7 @@
 """Proves what docs/reliability.md promises, tier by tier, and writes it: `python -m tests.prove [--again] [TIER ...]`.
 
-Tiers of this commit that have passed are not run again; --again runs them all the same. The state is in .local/prove.
+A tier that has passed is not run again until something that it reads has changed; --again runs it all the same. The
+state is in .local/prove.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def main() -> int:
         TIERS,
         Records(STATE),
         Runner(PROJECT, STATE, say_on_terminal),
-        lambda: revision_of(PROJECT),
+        lambda tier: revision_of(PROJECT, tier.reads),
         machine(),
         say_on_terminal,
     )

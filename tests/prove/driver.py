@@ -1,4 +1,7 @@
-"""Runs tiers one after the other, goes on where an earlier run was ended, and writes what came of it."""
+"""Runs tiers one after the other, goes on where an earlier run was ended, and writes what came of it.
+
+A record counts as long as nothing that its tier reads has changed; it names the commit at which it was made.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,14 @@ from tests.prove.tiers import Tier
 
 
 class Proof:
-    """The tiers of one revision on one machine."""
+    """The tiers on one machine; `look` says what lies there now of what a tier reads."""
 
     def __init__(
         self,
         tiers: Sequence[Tier],
         records: Records,
         runner: Runner,
-        look: Callable[[], Revision],
+        look: Callable[[Tier], Revision],
         machine: Mapping[str, str | int],
         say: Say,
     ) -> None:
@@ -28,7 +31,6 @@ class Proof:
         self._records = records
         self._runner = runner
         self._look = look
-        self._revision = look()
         self._machine = machine
         self._say = say
 
@@ -36,14 +38,15 @@ class Proof:
         """Run tiers in order, but those that have passed; the first that fails ends it. Says whether all passed."""
         began = time.monotonic()
         for number, tier in enumerate(tiers, 1):
-            found = None if again else self._records.find(tier.name, self._revision)
+            revision = self._look(tier)
+            found = None if again else self._records.find(tier.name, revision)
             place = f"[{number}/{len(tiers)}, after {(time.monotonic() - began) / 60:.0f} min] {tier.name}"
             if found is not None and found.passed:
-                self._say(f"{place}: passed already, at {found.began_at}")
+                self._say(f"{place}: passed already, at {found.began_at}, of {found.revision.words}")
                 continue
             self._say(f"{place}: {tier.about}\n    {tier.command}")
-            record = self._runner.run(tier, self._revision, self._machine)
-            if self._look() != self._revision:
+            record = self._runner.run(tier, revision, self._machine)
+            if self._look(tier) != revision:
                 self._say(f"{place}: the tree has changed meanwhile, so nobody knows what was proven: run it again")
                 return False
             self._records.keep(record)
@@ -54,10 +57,10 @@ class Proof:
         return True
 
     def write(self, file: Path) -> None:
-        """Write the document from the records of this revision."""
-        records = {tier.name: self._records.find(tier.name, self._revision) for tier in self._tiers}
+        """Write the document from the records that count."""
+        records = {tier.name: self._records.find(tier.name, self._look(tier)) for tier in self._tiers}
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(render(self._tiers, records, self._revision))
+        file.write_text(render(self._tiers, records))
         self._say(f"written: {file}")
 
     def _tell(self, place: str, record: Record) -> None:
@@ -72,5 +75,5 @@ class Proof:
         self._say(
             f"{tier.name} {how}. Its last lines:\n{self._runner.tail(tier)}\n"
             f"All of it: {self._runner.log(tier)}\nIt alone:  {tier.command}\n"
-            f"The tiers before it keep their records: a further run of this commit begins with {tier.name}."
+            f"The tiers before it keep their records while what they read stays: a further run begins with {tier.name}."
         )

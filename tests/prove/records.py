@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,10 @@ NO_COMMIT = "no commit"
 
 
 class Revision(msgspec.Struct, frozen=True):
-    """What was proven: the commit, and a digest of every file as it lies there; `changed` says that they differ."""
+    """What was proven: the commit, and a digest of the files that count as they lie there.
+
+    `changed` says that some of them are not as in the commit.
+    """
 
     commit: str
     content: str
@@ -71,10 +75,10 @@ class Records:
         unfinished.rename(file)
 
     def find(self, tier: str, revision: Revision) -> Record | None:
-        """The record of a tier, if it speaks of this commit and of this content."""
+        """The record of a tier, if it speaks of this content; its commit may be an earlier one with the same."""
         with contextlib.suppress(FileNotFoundError, msgspec.MsgspecError):
             record = msgspec.json.decode(self._file(tier).read_bytes(), type=Record)
-            if record.revision == revision:
+            if record.revision.content == revision.content:
                 return record
         return None
 
@@ -82,13 +86,14 @@ class Records:
         return self.folder / f"{tier}.json"
 
 
-def revision_of(root: Path) -> Revision:
-    """Say what lies in a folder: its commit where it is under git, and its content in any case."""
+def revision_of(root: Path, reads: Sequence[str] = (".",)) -> Revision:
+    """Say what lies in a folder: its commit where it is under git, and the content of some files and folders of it."""
     commit = _git(root, "rev-parse", "HEAD")
-    names = _git(root, "ls-files", "--cached", "--others", "--exclude-standard", "-z") if commit is not None else None
+    listing = ("ls-files", "--cached", "--others", "--exclude-standard", "-z", "--", *reads)
+    names = _git(root, *listing) if commit is not None else None
     if commit is None or names is None:
-        return Revision(NO_COMMIT, _digest(root, _walk(root)))
-    status = _git(root, "status", "--porcelain", "--", ".", f":(exclude){DOCUMENT}")
+        return Revision(NO_COMMIT, _digest(root, _walk(root, reads)))
+    status = _git(root, "status", "--porcelain", "--", *reads, f":(exclude){DOCUMENT}")
     return Revision(commit.strip(), _digest(root, [name for name in names.split("\0") if name]), bool(status))
 
 
@@ -101,8 +106,10 @@ def _digest(root: Path, names: list[str]) -> str:
     return digest.hexdigest()
 
 
-def _walk(root: Path) -> list[str]:
-    files = (file.relative_to(root) for file in root.rglob("*") if file.is_file())
+def _walk(root: Path, reads: Sequence[str]) -> list[str]:
+    named = [root / name for name in reads]
+    found = [file for place in named for file in (place.rglob("*") if place.is_dir() else [place]) if file.is_file()]
+    files = [file.relative_to(root) for file in found]
     return [
         str(file) for file in files if not any(part.startswith(".") or part == "__pycache__" for part in file.parts)
     ]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.prove.records import Record, Revision
+from tests.prove.records import Record
 from tests.prove.tiers import Tier
 
 TEMPLATE = Path(__file__).with_name("reliability.md")
@@ -41,10 +41,9 @@ FIGURES: Mapping[str, Sequence[tuple[str, str]]] = {
 }
 
 
-def render(tiers: Sequence[Tier], records: Found, revision: Revision) -> str:
+def render(tiers: Sequence[Tier], records: Found) -> str:
     """Write the document."""
     parts = {
-        "revision": _revision(revision),
         "machines": _machines(records),
         "tiers": _tiers(tiers, records),
         "figures": _figures(tiers, records),
@@ -86,10 +85,6 @@ def _words(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:,.1f}"
 
 
-def _revision(revision: Revision) -> str:
-    return f"`{revision.words}`"
-
-
 def _machines(records: Found) -> str:
     machines: dict[str, list[str]] = {}
     for name, record in records.items():
@@ -109,8 +104,9 @@ def _tiers(tiers: Sequence[Tier], records: Found) -> str:
         record = records.get(tier.name)
         took = NOT_RUN if record is None else f"{record.duration_s / 60:.1f} min"
         began = NOT_RUN if record is None else record.began_at
-        lines.append([tier.name, tier.about, verdict(record), took, began, f"`{tier.command}`"])
-    return _table(("tier", "what it is", "result", "took", "began", "by hand"), lines)
+        commit = NOT_RUN if record is None else record.revision.words
+        lines.append([tier.name, tier.about, verdict(record), took, began, commit, f"`{tier.command}`"])
+    return _table(("tier", "what it is", "result", "took", "began", "commit", "by hand"), lines)
 
 
 def _figures(tiers: Sequence[Tier], records: Found) -> str:

@@ -6,11 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 MINUTE_S = 60.0
+PRODUCT = ("coordinator", "participants", "sagas", "alembic", "deploy", "requirements", "pyproject.toml")
+SIMULATED = ("tests/simulation",)
+REAL = (  # what plays on real servers, and who looks afterwards
+    "tests/conftest.py",
+    "tests/needs.py",
+    *(f"tests/checker/{name}.py" for name in ("books", "checks", "evidence", "history", "published")),
+    *(f"tests/e2e/{name}.py" for name in ("definitions", "orders", "transfers", "world")),
+)
 
 
 @dataclass(frozen=True)
 class Tier:
     """One tier: arguments for this Python; `limit_s` is how long it may take before it counts as hanging.
+
+    `tests` are the files and folders that it reads beside the product: its record counts until one of these changes.
 
     A tier of pytest says what it found in pytest's own report, any other in the last line that it prints, as JSON. One
     that `measures` is also told a file for lines of JSON, in a variable that it must keep from coordinators.
@@ -20,7 +30,13 @@ class Tier:
     about: str
     arguments: tuple[str, ...]
     limit_s: float
+    tests: tuple[str, ...] = ()
     measures: bool = False
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """All files and folders on which its result depends."""
+        return (*PRODUCT, *self.tests)
 
     @property
     def is_pytest(self) -> bool:
@@ -43,31 +59,49 @@ TIERS: Sequence[Tier] = (
         "the engine that runs in production, on virtual time, against a Postgres and a Kafka that lie",
         ("-m", "tests.simulation.campaign", "--sagas", "400000", "--faults", "1600000"),
         75 * MINUTE_S,
+        SIMULATED,
     ),
     Tier(
         "twins",
         "engines that are broken on purpose, each of which the simulation must find out",
         ("-m", "tests.simulation.twins"),
         15 * MINUTE_S,
+        SIMULATED,
     ),
-    Tier("crash", "SIGKILL at every point of every path, on real processes", _pytest("tests/crash"), 25 * MINUTE_S),
-    Tier("faults", "a real Kafka and a real Postgres that fail", _pytest("tests/faults"), 30 * MINUTE_S, measures=True),
+    Tier(
+        "crash",
+        "SIGKILL at every point of every path, on real processes",
+        _pytest("tests/crash"),
+        40 * MINUTE_S,
+        ("tests/crash", *REAL),
+    ),
+    Tier(
+        "faults",
+        "a real Kafka and a real Postgres that fail",
+        _pytest("tests/faults"),
+        40 * MINUTE_S,
+        ("tests/faults", *REAL),
+        measures=True,
+    ),
     Tier(
         "soak",
         "random sagas, faults and kills on real processes, all at once",
         ("-m", "tests.soak", "--minutes", "15"),
         30 * MINUTE_S,
+        ("tests/soak", *REAL),
     ),
     Tier(
         "upgrades",
         "the commit before and this one on one database and one broker",
         _pytest("tests/e2e/test_mixed_versions.py"),
         12 * MINUTE_S,
+        ("tests/e2e/test_mixed_versions.py", *REAL),
     ),
     Tier(
         "fuzz",
         "random and mutated bytes for everything that reads what strangers send",
         ("-m", "tests.prove.fuzz", "--minutes", "10"),
         15 * MINUTE_S,
+        tuple(f"tests/prove/{name}.py" for name in ("fuzz", "decoding", "inputs", "kept")),
     ),
 )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from deploy.local.places import PROJECT
 from tests.prove.driver import Proof
 from tests.prove.records import Record, Records, Revision, revision_of
 from tests.prove.running import Runner
@@ -56,7 +58,7 @@ def proof(tmp_path: Path, said: list[str]) -> Callable[..., Proof]:
     def make(*tiers: Tier, revision: Revision = HERE) -> Proof:
         state = tmp_path / "state"
         return Proof(
-            tiers, Records(state), Runner(tmp_path, state, said.append), lambda: revision, MACHINE, said.append
+            tiers, Records(state), Runner(tmp_path, state, said.append), lambda _: revision, MACHINE, said.append
         )
 
     return make
@@ -97,10 +99,21 @@ def test_again_means_again(proof: Callable[..., Proof], tmp_path: Path) -> None:
     assert runs(tmp_path, "one") == 2
 
 
-@pytest.mark.parametrize("other", [Revision("b" * 40, "1"), Revision("a" * 40, "2"), Revision("a" * 40, "1", True)])
-def test_a_record_of_something_else_is_not_used(proof: Callable[..., Proof], tmp_path: Path, other: Revision) -> None:
-    """Another commit, or another content of the tree, is proven anew, and its document has no old figures."""
-    one = passing("one", seeds=7)
+def test_a_record_outlives_a_commit_that_changes_nothing_of_it(proof: Callable[..., Proof], tmp_path: Path) -> None:
+    """What a tier reads is as it was: it need not run, and its record goes on naming the commit at which it ran."""
+    one, later = passing("one", seeds=7), Revision("b" * 40, HERE.content)
+    assert proof(one).run([one])
+    assert proof(one, revision=later).run([one])
+    assert runs(tmp_path, "one") == 1
+    document = tmp_path / "document.md"
+    proof(one, revision=later).write(document)
+    assert HERE.words in document.read_text()
+    assert later.words not in document.read_text()
+
+
+def test_a_record_of_something_else_is_not_used(proof: Callable[..., Proof], tmp_path: Path) -> None:
+    """Another content of what a tier reads is proven anew, and its document has no old figures."""
+    one, other = passing("one", seeds=7), Revision(HERE.commit, "2", True)
     assert proof(one).run([one])
     document = tmp_path / "document.md"
     proof(one, revision=other).write(document)
@@ -114,7 +127,7 @@ def test_a_tree_that_changes_meanwhile_is_not_proven(tmp_path: Path, said: list[
     one, state = passing("one"), tmp_path / "state"
     runner = Runner(tmp_path, state, said.append)
 
-    def look() -> Revision:
+    def look(_: Tier) -> Revision:
         return Revision(HERE.commit, "2") if runs(tmp_path, "one") else HERE
 
     assert not Proof([one], Records(state), runner, look, MACHINE, said.append).run([one])
@@ -281,6 +294,28 @@ def test_the_content_of_the_tree_is_what_lies_there(tmp_path: Path) -> None:
     assert revision_of(tmp_path).content != first.content
 
 
+@pytest.mark.parametrize("known", [True, False], ids=["git", "no git"])
+def test_only_what_a_tier_reads_counts(tmp_path: Path, known: bool) -> None:
+    """Another file may change as it likes."""
+    (tmp_path / "code").mkdir()
+    for name in ("code/one", "pins", "other"):
+        (tmp_path / name).write_text("1")
+    if known:
+        who = ("-c", "user.name=t", "-c", "user.email=t@example.com")
+        for step in (("init",), ("add", "."), ("commit", "-m", "first")):
+            subprocess.run(["git", "-C", str(tmp_path), *who, *step], check=True, capture_output=True)
+    reads = ("code", "pins")
+    first = revision_of(tmp_path, reads)
+    (tmp_path / "other").write_text("2")
+    assert revision_of(tmp_path, reads) == first
+    for name in reads:
+        file = next(iter(sorted((tmp_path / name).glob("*"))), tmp_path / name)
+        file.write_text("2")
+        assert revision_of(tmp_path, reads).content != first.content
+        file.write_text("1")
+    assert revision_of(tmp_path, reads) == first
+
+
 def test_a_tree_without_git_has_a_content_all_the_same(tmp_path: Path) -> None:
     """An unpacked archive can be proven, and a change of it is noticed."""
     (tmp_path / "code").write_text("1")
@@ -293,3 +328,15 @@ def test_a_tree_without_git_has_a_content_all_the_same(tmp_path: Path) -> None:
 def test_the_tiers_are_those_that_are_promised() -> None:
     """All tiers are there, in order, and together they may take no longer than they should by far."""
     assert [tier.name for tier in TIERS] == ["simulation", "twins", "crash", "faults", "soak", "upgrades", "fuzz"]
+
+
+@pytest.mark.parametrize("tier", TIERS, ids=[tier.name for tier in TIERS])
+def test_a_tier_reads_what_it_says(tier: Tier) -> None:
+    """What its own tests and programs import from others is among what its record depends on; all of it exists."""
+    files = [PROJECT / name for name in tier.reads]
+    assert all(file.exists() for file in files)
+    programs = [file for place in files if "tests" in place.parts for file in [place, *place.rglob("*.py")]]
+    for program in (file for file in programs if file.suffix == ".py"):
+        for name in re.findall(r"^(?:from|import) (tests|benchmarks)((?:\.\w+)*)", program.read_text(), re.MULTILINE):
+            path = "/".join("".join(name).split("."))
+            assert any(f"{path}/".startswith(f"{read.removesuffix('.py')}/") for read in tier.reads), (program, path)
