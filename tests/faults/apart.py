@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import subprocess
@@ -22,21 +23,32 @@ TOOLS = ("ip", "iptables")
 class Apart:
     """A namespace of its own; `here` is this machine's address on the line, `there` that of what runs inside."""
 
+    # The kernel takes a line away some time after its namespace, so no two have one name.
+    _numbers = itertools.count()
+
     def __init__(self) -> None:
-        self.name = f"saga{os.getpid()}"
-        net = f"10.231.{os.getpid() % 250}"
+        number = next(self._numbers)
+        self.name = f"saga{os.getpid()}n{number}"
+        net = f"10.231.{(os.getpid() + number) % 250}"
         self.here, self.there = f"{net}.1", f"{net}.2"
 
     def __enter__(self) -> Self:
-        outside, inside = f"{self.name}h"[-15:], "eth0"
         _run("ip", "netns", "add", self.name)
+        try:
+            self._connect()
+        except subprocess.CalledProcessError:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def _connect(self) -> None:
+        outside, inside = f"{self.name}h"[-15:], "eth0"
         _run("ip", "link", "add", outside, "type", "veth", "peer", "name", inside, "netns", self.name)
         _run("ip", "addr", "add", f"{self.here}/24", "dev", outside)
         _run("ip", "link", "set", outside, "up")
         self._inside("ip", "addr", "add", f"{self.there}/24", "dev", inside)
         for device in (inside, "lo"):
             self._inside("ip", "link", "set", device, "up")
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
