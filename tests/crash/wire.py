@@ -20,9 +20,11 @@ from tests.crash.hook import Hook, Mark, around
 
 Marks = Sequence[Mark]
 
-_BIND, _QUERY = b"B", b"Q"
+_PARSE, _BIND, _QUERY = b"P", b"B", b"Q"
 _BIND_COMPLETE, _COMMAND_COMPLETE, _ERROR = b"2", b"C", b"E"
 _HEAD = 5  # bytes of a message before its content: what it is, and how long
+# What the driver asks by itself before a session can bind the first statement that has arrays.
+_LOOKUPS = (b"typeinfo_tree", b"current_setting('jit')", b"set_config('jit'")
 
 
 @dataclass(frozen=True)
@@ -67,14 +69,16 @@ class Wire:
         self._transport = transport
         self._hook = hook
         self._awaited: Statement | None = None
+        self._lookups: set[bytes] = set()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
 
     def write(self, data: memoryview) -> None:
         """Send bytes; those of a watched statement perhaps as the last thing that this process does."""
+        self._learn(bytes(data))
         statement = _CURRENT.get()
-        if statement is not None and statement.is_in(bytes(data)):
+        if statement is not None and statement.is_in(bytes(data)) and not self._looks_up(bytes(data)):
             if self._hook.is_here(*statement.half):
                 push(self._transport, bytes(data[: len(data) // 2]))
                 self._hook.die()
@@ -83,6 +87,17 @@ class Wire:
                 self._hook.die()
             self._awaited = statement
         self._transport.write(data)
+
+    def _learn(self, data: bytes) -> None:
+        """Remember which prepared statements are the driver's own."""
+        if data[:1] == _PARSE:
+            name = data[_HEAD:].partition(b"\0")[0]
+            is_lookup = any(lookup in data for lookup in _LOOKUPS)
+            (self._lookups.add if is_lookup else self._lookups.discard)(name)
+
+    def _looks_up(self, data: bytes) -> bool:
+        """Whether the driver binds a question of its own about types."""
+        return data[:1] == _BIND and data[_HEAD:].split(b"\0", 2)[1] in self._lookups
 
     def hear(self, data: bytes) -> None:
         """Look at what has come, before anybody else does."""

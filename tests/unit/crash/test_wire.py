@@ -104,6 +104,32 @@ def test_nothing_else_is_watched(plug: Plug) -> None:
     assert len(plug.written) == 2
 
 
+def test_what_the_driver_asks_by_itself_is_not_the_statement(plug: Plug) -> None:
+    """Before the first statement with arrays it asks about types, in statements of its own: they pass by."""
+    line = wire(plug, "R9")
+    own = _parse(b"", b"WITH RECURSIVE typeinfo_tree(...)")
+    with watched(BATCH):
+        for data in (own, BIND, BIND, _parse(b"ours", b"INSERT ...")):
+            line.write(memoryview(data))
+        assert len(plug.written) == 4
+        with pytest.raises(Died):
+            line.write(memoryview(b"B" + bytes(4) + b"\0ours\0" + bytes(200)))
+
+
+def test_a_name_that_the_driver_has_given_back_is_ours(plug: Plug) -> None:
+    """The statement without a name is whatever was prepared last."""
+    line = wire(plug, "R9")
+    with watched(BATCH):
+        for query in (b"SELECT current_setting('jit')", b"INSERT ..."):
+            line.write(memoryview(_parse(b"", query)))
+        with pytest.raises(Died):
+            line.write(memoryview(BIND))
+
+
+def _parse(name: bytes, query: bytes) -> bytes:
+    return b"P" + bytes(4) + name + b"\0" + query + b"\0" + bytes(2)
+
+
 @pytest.mark.parametrize(
     ("data", "dies"), [(b"Q\x00\x00\x00\x0cCOMMIT;\x00", True), (b"Q\x00\x00\x00\x0bBEGIN;\x00", False), (BIND, False)]
 )
