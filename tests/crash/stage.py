@@ -13,6 +13,7 @@ from deploy.local.processes import Child
 from deploy.local.stack import LocalStack
 from tests.checker.checks import Expected, check_run
 from tests.crash.hook import FILE, last_words
+from tests.crash.nursery import Nursery
 from tests.crash.points import Armed
 from tests.crash.report import TOOK, Took
 from tests.crash.runs import Run
@@ -29,8 +30,9 @@ JUDGED_S: Final = 10.0  # lifecycle events are owed for a moment after everythin
 class Stage(World):
     """A coordinator, four participants, and the sagas of one run after the other."""
 
-    def __init__(self, stack: LocalStack) -> None:
+    def __init__(self, stack: LocalStack, nursery: Nursery) -> None:
         super().__init__(stack, "tests.crash.definitions:definitions")
+        self._nursery = nursery
         self.sound = True
         self.took = Took("")
         self._coordinator: Coordinator | None = None
@@ -75,7 +77,10 @@ class Stage(World):
         _, module, *rest = arguments
         participant = module.removeprefix("participants.")
         program = ["tests.crash.participant", participant] if participant != module else ["tests.crash.coordinator"]
-        return super()._child(name, "-m", *program, *rest, **{FILE: str(self._file(name)), **settings})
+        told = self.environment(**{FILE: str(self._file(name)), **settings})
+        full_name = f"{self.database}-{name}"
+        log = self.stack.run.path / f"{full_name}.log"
+        return self._nursery.start(full_name, *program, *rest, environment=told, log=log)
 
     def _file(self, process: str) -> Path:
         return self.stack.run.path / f"{self.database}-{process}.crash"
@@ -147,18 +152,24 @@ class Stages:
 
     def __init__(self, stack: LocalStack) -> None:
         self._stack = stack
+        self._nursery = Nursery()
         self._stage: Stage | None = None
 
     async def current(self) -> Stage:
         """A stage without blemish."""
         if self._stage is not None and not self._stage.sound:
-            await self.close()
+            await self._close_stage()
         if self._stage is None:
-            self._stage = Stage(self._stack)
+            self._stage = Stage(self._stack, self._nursery)
             await self._stage.open()
         return self._stage
 
     async def close(self) -> None:
+        """End everything."""
+        await self._close_stage()
+        self._nursery.close()
+
+    async def _close_stage(self) -> None:
         """End the processes and drop the database."""
         stage, self._stage = self._stage, None
         if stage is not None:
