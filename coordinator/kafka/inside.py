@@ -13,11 +13,13 @@ from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.client import ConnectionGroup
 from aiokafka.errors import KafkaError
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
+READ_UNCOMMITTED = 0
 READ_COMMITTED = 1
 
 
@@ -164,13 +166,25 @@ async def commit_once(consumer: AIOKafkaConsumer, offsets: dict[TopicPartition, 
         await coordinator._do_commit_offsets(assignment, wanted)
 
 
-async def fetch_raw(consumer: AIOKafkaConsumer, partition: TopicPartition, offset: int, max_bytes: int) -> RawFetch:
+def way(consumer: AIOKafkaConsumer, partition: TopicPartition) -> object | None:
+    """The connection over which a partition is fetched now; another object after each loss, None while there is none.
+
+    aiokafka connects again without a word, and does not know the leader's epoch.
+    """
+    leader = consumer._client.cluster.leader_for_partition(partition)
+    connection = consumer._client._conns.get((leader, ConnectionGroup.DEFAULT))
+    return connection if connection is not None and connection.connected() else None
+
+
+async def fetch_raw(
+    consumer: AIOKafkaConsumer, partition: TopicPartition, offset: int, max_bytes: int, isolation: int = READ_COMMITTED
+) -> RawFetch:
     """Fetch one partition's bytes as they are stored, over the consumer's own connections."""
     leader = consumer._client.cluster.leader_for_partition(partition)
     if leader is None or leader == -1:
         raise KafkaError(f"{partition.topic}-{partition.partition} has no leader")
     wanted = [(partition.topic, [(partition.partition, offset, max_bytes)])]
-    request = FetchRequest(100, 1, max_bytes, READ_COMMITTED, wanted, rack_id="")
+    request = FetchRequest(100, 1, max_bytes, isolation, wanted, rack_id="")
     response = await consumer._client.send(leader, request)
     for _topic, partitions in response.topics:
         for _partition, error_code, high_watermark, *rest in partitions:

@@ -44,15 +44,17 @@ class Ownership:
     """One partition of the present assignment.
 
     `position` is the offset of the next record to deliver, None before it is known; `moves` counts its changes by
-    anything but delivery, so that a fetch that was under way can be told from one that was not.
+    anything but delivery, so that a fetch that was under way can be told from one that was not. `way` is the connection
+    over which the log was found to be the one that was read before.
     """
 
-    __slots__ = ("moves", "position", "ready")
+    __slots__ = ("moves", "position", "ready", "way")
 
     def __init__(self) -> None:
         self.position: int | None = None
         self.moves = 0
         self.ready = False
+        self.way: object | None = None
 
 
 class Membership(ConsumerRebalanceListener):  # type: ignore[misc]

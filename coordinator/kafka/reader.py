@@ -2,7 +2,8 @@
 
 The position of each owned partition is kept in Ownership, not in aiokafka. Whatever a fetch returns that does not
 continue it (the partition was given away or sought, or a fetch has failed halfway and thrown the records of other
-partitions away) is fetched again.
+partitions away) is fetched again. So is what came over a connection over which the log was not yet compared with what
+was read before: its broker may have come back without the end of it.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from aiokafka.structs import TopicPartition
 
 from coordinator.errors import ConfigurationError, Unavailable
 from coordinator.kafka import inside
+from coordinator.kafka.marks import Marks, is_there
 from coordinator.kafka.membership import Membership, Ownership
 from coordinator.kafka.raw import Reading
 from coordinator.kafka.records import Counts, OffsetReset, Record, Skipped
@@ -63,6 +65,7 @@ class Reader:
         topic: str,
         *,
         fetch_bytes: int,
+        marks: Marks,
         counts: Counts,
         find_earliest: Find,
         explain: Callable[[KafkaError], Awaitable[Exception]],
@@ -73,6 +76,7 @@ class Reader:
         self.suspects: set[int] = set()
         self._topic = topic
         self._fetch_bytes = fetch_bytes
+        self._marks = marks
         self._counts = counts
         self._find_earliest = find_earliest
         self._explain = explain
@@ -81,6 +85,7 @@ class Reader:
 
     async def poll(self, max_records: int, timeout_ms: int) -> list[Polled]:
         """Return what has come within about `timeout_ms`; raises Unavailable or ConfigurationError."""
+        await self._compare()
         if self.suspects:
             suspects, self.suspects = self.suspects, set()
             found = await self._salvage(suspects, max_records)
@@ -119,12 +124,14 @@ class Reader:
         delivered: list[Polled] = []
         for tp, records in fetched.items():
             ownership = self.membership.owned.get(tp.partition)
-            if ownership is None or not ownership.ready or not fetch.continues(tp.partition, ownership):
+            is_next = ownership is not None and ownership.ready and fetch.continues(tp.partition, ownership)
+            if ownership is None or not is_next or not self._is_compared(tp.partition, ownership):
                 self._counts.dropped += len(records)
                 if ownership is not None and ownership.position is not None:
                     self.membership.set_position(tp.partition, ownership, ownership.position)
                 continue
             ownership.position = records[-1].offset + 1
+            self._marks.add(tp.partition, records[-1])
             self._counts.records += len(records)
             delivered.append((tp.partition, records))
         self._step_over_invisible(fetch, fetched)
@@ -134,8 +141,39 @@ class Reader:
         """Follow aiokafka past transaction markers and compacted ranges, which bring no record to see it by."""
         for partition, ownership, position in self.ready():
             tp = TopicPartition(self._topic, partition)
-            if tp not in fetched and fetch.continues(partition, ownership):
+            if tp in fetched or not self._is_compared(partition, ownership):
+                continue
+            if fetch.continues(partition, ownership):
                 ownership.position = max(position, inside.position(self.consumer, tp) or 0)
+
+    def _is_compared(self, partition: int, ownership: Ownership) -> bool:
+        """Whether the log was found to be ours over the connection that there is now."""
+        return ownership.way is not None and ownership.way is self._way(partition)
+
+    def _way(self, partition: int) -> object | None:
+        return inside.way(self.consumer, TopicPartition(self._topic, partition))
+
+    async def _compare(self) -> None:
+        """Look whether what was read last is still in the log, wherever the connection is another one."""
+        for partition, ownership, position in self.ready():
+            way = self._way(partition)
+            if way is not None and way is not ownership.way:  # without one, the next fetch makes one
+                await self._compare_one(partition, ownership, position, way)
+
+    async def _compare_one(self, partition: int, ownership: Ownership, position: int, way: object) -> None:
+        tp, moves = TopicPartition(self._topic, partition), ownership.moves
+        mark = self._marks.before(partition, position)
+        try:
+            found = mark is None or await is_there(self.consumer, tp, mark, fetch_bytes=self._fetch_bytes)
+        except KafkaError:
+            await asyncio.sleep(_PAUSE_AFTER_ERROR_S)
+            return
+        if found is None or self.membership.owned.get(partition) is not ownership or ownership.moves != moves:
+            return
+        if not found:
+            await self._reset(partition)
+        elif self._way(partition) is way and self.membership.set_position(partition, ownership, position):
+            ownership.way = way  # and what was fetched before is fetched again
 
     async def _recover(self, error: BaseException, max_records: int) -> list[Polled]:
         suspects = inside.after_failed_getmany(self.consumer)
@@ -166,6 +204,8 @@ class Reader:
             ownership = self.membership.owned.get(partition)
             if ownership is None or not ownership.ready or ownership.position is None:
                 continue
+            if not self._is_compared(partition, ownership):
+                continue
             mark = ownership.moves
             tp = TopicPartition(self._topic, partition)
             try:
@@ -186,6 +226,9 @@ class Reader:
             if is_ours and reading.next_offset > ownership.position:
                 self.membership.set_position(partition, ownership, reading.next_offset)
                 found = self._sorted(partition, reading)
+                for item in reading.items[-1:]:
+                    if not isinstance(item, Skipped):
+                        self._marks.add(partition, item)
                 if found:
                     return found
         return []
@@ -213,6 +256,7 @@ class Reader:
         earliest = (await self._find_earliest({partition}))[partition]
         if self.membership.owned.get(partition) is not ownership or ownership.moves != mark:
             return
+        self._marks.forget(partition)
         self.membership.set_position(partition, ownership, earliest)
         self._counts.resets += 1
         if self._on_reset is not None:

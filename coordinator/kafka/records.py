@@ -70,9 +70,9 @@ class Skipped(msgspec.Struct, frozen=True):
 
 
 class OffsetReset(msgspec.Struct, frozen=True):
-    """The wanted offset `asked` is not in the log; reading goes on at `earliest`.
+    """The wanted offset `asked` is not in the log, or not what was read before it; reading goes on at `earliest`.
 
-    `asked` above the end means that the log was cut or is another log; below, that retention has removed messages.
+    `asked` below the first offset means that retention has removed messages; else the log was cut or is another log.
     """
 
     topic: str

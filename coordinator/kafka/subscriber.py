@@ -15,6 +15,7 @@ from coordinator.errors import ConfigurationError, Unavailable
 from coordinator.kafka import inside
 from coordinator.kafka.connection import REQUEST_TIMEOUT_MS, Security, client_options, require_extensions
 from coordinator.kafka.groups import is_held_by_another
+from coordinator.kafka.marks import Marks
 from coordinator.kafka.membership import Listener, Membership
 from coordinator.kafka.reader import Polled, Reader
 from coordinator.kafka.records import Counts, OffsetReset
@@ -77,6 +78,7 @@ class Subscriber:
         self._on_reset = on_reset
         self._listener: Listener | None = None
         self._reader: Reader | None = None
+        self._marks = Marks()
         self._paused: set[int] = set()
         self._faults: list[BaseException] = []
         self._displaced: ConfigurationError | None = None
@@ -293,6 +295,7 @@ class Subscriber:
             membership,
             self._topic,
             fetch_bytes=self._fetch_bytes,
+            marks=self._marks,
             counts=self.counts,
             find_earliest=self.beginning_offsets,
             explain=self._explain,

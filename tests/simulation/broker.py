@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -69,6 +70,7 @@ class Broker:
         self.logs: dict[tuple[str, int], list[Kept]] = {
             (topic, partition): [] for topic, count in counts.items() for partition in range(count)
         }
+        self.cuts: Counter[tuple[str, int]] = Counter()  # each costs its readers their connection
         self.away_until = 0.0
         self.watch: Callable[[Kept], None] = lambda record: None
         self.stored: list[Kept] = []  # everything that was ever stored, also what was lost again
@@ -100,7 +102,9 @@ class Broker:
         """Forget the newest records of one partition, as a broker does that was not asked to flush."""
         partitions = sorted(key for key, log in self.logs.items() if key[0] == topic and log)
         if partitions:
-            log = self.logs[self.chance.choice(partitions)]
+            place = self.chance.choice(partitions)
+            log = self.logs[place]
+            self.cuts[place] += 1
             del log[-self.chance.randint(1, min(5, len(log))) :]
 
 

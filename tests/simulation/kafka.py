@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from coordinator.engine.ports import Polled
 from coordinator.errors import Unavailable
 from coordinator.kafka.batches import Published
+from coordinator.kafka.marks import Marks, is_mark_of
 from coordinator.kafka.membership import Listener
 from coordinator.kafka.records import OffsetReset, Outgoing, Record
 from coordinator.kafka.watchdog import Observation
@@ -98,6 +99,7 @@ class _Owned:
     def __init__(self) -> None:
         self.position: int | None = None
         self.moves = 0
+        self.cuts = -1
 
 
 class SimulatedInbox:
@@ -111,6 +113,7 @@ class SimulatedInbox:
         self._topic = topic
         self._life = life
         self._on_reset = on_reset
+        self._marks = Marks()
         self._listener: Listener | None = None
         self._owned: dict[int, _Owned] = {}
         self._ready = False
@@ -166,7 +169,7 @@ class SimulatedInbox:
             if marks.get(part) != (one, one.moves) or one.position is None or max_records <= 0:
                 continue
             log = broker.logs[self._topic, part]
-            if one.position > len(log):
+            if one.position > len(log) or not self._is_compared(part, one, one.position):
                 self._reset(part, one)
                 continue
             records: list[Record] = list(log[one.position : one.position + max_records])
@@ -174,6 +177,7 @@ class SimulatedInbox:
                 records = records[: broker.chance.randint(1, len(records))]
             if records:
                 one.position += len(records)
+                self._marks.add(part, records[-1])
                 max_records -= len(records)
                 delivered.append((part, records))
         return delivered
@@ -300,7 +304,16 @@ class SimulatedInbox:
             for part, one in self._owned.items()
         )
 
+    def _is_compared(self, part: int, one: _Owned, position: int) -> bool:
+        """Whether the log still has what was read last, as far as we know; looked at where the connection is new."""
+        cuts, mark = self._broker.cuts[self._topic, part], self._marks.before(part, position)
+        if one.cuts == cuts or mark is None or is_mark_of(self._broker.logs[self._topic, part][mark.offset], mark):
+            one.cuts = cuts
+            return True
+        return False
+
     def _reset(self, part: int, one: _Owned) -> None:
+        self._marks.forget(part)
         asked, one.position = one.position or 0, 0
         one.moves += 1
         self._on_reset(OffsetReset(self._topic, part, asked, 0))
