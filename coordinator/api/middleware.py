@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from coordinator.api.problems import MEDIA_TYPE, body_of, internal
+from coordinator.api.problems import MEDIA_TYPE, RequestRefused, body_of, internal, respond
 from coordinator.observability.collectors import BatchHistogram
 from coordinator.observability.metrics import Declared
 from coordinator.observability.traceparent import is_sampled, trace_id
@@ -25,6 +25,11 @@ log = structlog.get_logger()
 _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 _SECONDS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
+# Where a proxy before us goes by the other length, one request would be two: the connection ends with the answer.
+_LENGTHS = frozenset({b"content-length", b"transfer-encoding"})
+_TWO_LENGTHS = RequestRefused(
+    400, "not-http", "a request has either a Content-Length or a Transfer-Encoding", headers={"connection": "close"}
+)
 _SAFETY = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
 
 
@@ -68,7 +73,8 @@ class Guard:
             await send(message)
 
         try:
-            await self._app(scope, receive, send_marked)
+            app = respond(_TWO_LENGTHS, request_id) if _has_two_lengths(scope) else self._app
+            await app(scope, receive, send_marked)
         except ClientDisconnect:
             return
         except Exception:
@@ -128,6 +134,10 @@ def _request_id(scope: Scope) -> str:
     if len(given) == 1 and _SANE_ID.fullmatch(given[0]):
         return given[0].decode()
     return secrets.token_hex(8)
+
+
+def _has_two_lengths(scope: Scope) -> bool:
+    return len({name for name, _ in scope["headers"]} & _LENGTHS) > 1
 
 
 def _route(scope: Scope) -> str:

@@ -292,3 +292,20 @@ LISTS = [
     _get("H32 end before start", 422, "?until", f"{SAGAS}?since=2026-02-01T00:00:00Z&until=2026-01-01T00:00:00Z"),
     _get("H32 end at start", 422, "?until", f"{SAGAS}?since=2026-02-01T00:00:00Z&until=2026-02-01T00:00:00Z"),
 ]
+
+
+def raw_requests(*headers: str) -> dict[str, tuple[bytes, int]]:
+    """Bytes that no client library sends, with the status of the first answer; `headers` are lines of each head."""
+    lines = "".join(f"{line}\r\n" for line in ("Host: test", *headers)).encode()
+    start = b"POST /v1/sagas HTTP/1.1\r\n" + lines + b"Content-Type: application/json\r\n"
+    look = b"GET /v1/sagas?limit=1 HTTP/1.1\r\n" + lines
+    return {
+        "H13 a length that lies low": (start + b"Content-Length: 10\r\n\r\n" + GOOD + b"\r\n\r\n", 400),
+        "H13 a length that lies high": (start + b"Content-Length: 1000\r\n\r\n" + GOOD[:100], 408),
+        "H13 two lengths": (start + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n{}", 400),
+        "H13 a chunk that is none": (start + b"Transfer-Encoding: chunked\r\n\r\nx\r\n", 400),
+        "H13 a length and chunks": (start + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+        "H38 a head without an end": (look + b"X-Long: " + b"x" * 100_000, 431),
+        "H38 a line break in a header": (look + b"X-Request-Id: a\x0bb\x00\r\n\r\n", 400),
+        "noise": (b"\x16\x03\x01\r\n\r\n", 400),
+    }

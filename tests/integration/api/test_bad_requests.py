@@ -13,12 +13,12 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.integration.api.bad_requests import BODIES, LISTS, PLACES, SAGAS, Case
+from tests.integration.api.bad_requests import BODIES, LISTS, PLACES, SAGAS, Case, raw_requests
 from tests.integration.api.server import JSON, Answer, Api, order
 
 PROBLEM = "application/problem+json"
 HEAD = b"POST /v1/sagas HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n"
-BODY = json.dumps(order("raw")).encode()
+RAW = raw_requests()
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_a_small_chunked_body_is_fine(api: Api) -> None:
 @pytest.mark.usefixtures("unchanged")
 def test_a_length_that_lies_low_starts_nothing(api: Api) -> None:
     """A body cut by its own Content-Length is not JSON, and what follows is not HTTP: both are said, then it ends."""
-    received = api.raw(HEAD + b"Content-Length: 10\r\n\r\n" + BODY + b"\r\n\r\n")
+    received = api.raw(RAW["H13 a length that lies low"][0])
     first, _, second = received.partition(b"HTTP/1.1 ")[2].partition(b"HTTP/1.1 ")
     assert first.startswith(b"400 ")
     assert second.startswith(b"400 ")
@@ -116,7 +116,7 @@ def test_a_length_that_lies_low_starts_nothing(api: Api) -> None:
 def test_a_length_that_lies_high_times_out(api: Api) -> None:
     """A body that never comes whole is given up after the time for bodies, and the connection with it."""
     began = time.monotonic()
-    received = api.raw(HEAD + b"Content-Length: 1000\r\n\r\n" + BODY[:100])
+    received = api.raw(RAW["H13 a length that lies high"][0])
     assert received.startswith(b"HTTP/1.1 408 ")
     assert b"application/problem+json" in received
     assert 0.5 < time.monotonic() - began < 8
@@ -139,14 +139,21 @@ def test_a_slow_body_holds_up_nobody_else(api: Api) -> None:
 
 
 @pytest.mark.usefixtures("unchanged")
-def test_what_is_not_http_gets_a_problem_too(api: Api) -> None:
-    """Noise on the port, a head without an end and two lengths are answered as problems, then it ends."""
-    long_head = b"GET /livez HTTP/1.1\r\nHost: test\r\nX-Long: " + b"x" * 100_000
-    two_lengths = HEAD + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n{}"
-    for data, statuses in ((b"\x16\x03\x01\r\n\r\n", (400,)), (long_head, (431,)), (two_lengths, (400,))):
-        received = api.raw(data)
-        assert int(received.split(b" ", 2)[1]) in statuses, received
-        assert b"application/problem+json" in received
+@pytest.mark.parametrize("name", RAW)
+def test_what_is_not_http_gets_a_problem_too(api: Api, name: str) -> None:
+    """Noise on the port, a head without an end, lengths that contradict each other are answered as problems."""
+    data, status = RAW[name]
+    received = api.raw(data)
+    assert int(received.split(b" ", 2)[1]) == status, received
+    assert b"application/problem+json" in received
+
+
+@pytest.mark.usefixtures("unchanged")
+def test_a_request_of_two_lengths_hides_no_other(api: Api) -> None:
+    """What one length takes for the next request, and the other for the body, is neither: the connection ends."""
+    received = api.raw(RAW["H13 a length and chunks"][0] + b"GET /livez HTTP/1.1\r\nHost: test\r\n\r\n")
+    assert received.count(b"HTTP/1.1 ") == 1
+    assert b"connection: close" in received
 
 
 def test_a_request_id_is_taken_only_if_it_is_sane(api: Api) -> None:
