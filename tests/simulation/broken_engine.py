@@ -81,7 +81,7 @@ def an_unheard_commit_is_taken_for_a_failed_one(use: Use) -> None:
     use(ownership.Ownership, "recover", nothing)
 
 
-@twin("I4", "I14", "I16")
+@twin("I20", "I4", "I14", "I16")
 def a_lost_partition_stays_lost(use: Use) -> None:
     """What a late claim took away is nobody's until the group speaks again."""
 
@@ -151,7 +151,7 @@ def nobody_is_told(use: Use) -> None:
     use(batch.Batch, "open_incident", lambda self, *_: None)
 
 
-@twin("I4")
+@twin("I21", "I4")
 def deadlines_by_the_clock_of_a_process(use: Use) -> None:
     """Each process has a time of its own."""
     use(engine_clock.DatabaseClock, "now_ms", lambda self: int(self._clock.monotonic() * 1000) + 1_700_000_000_000)

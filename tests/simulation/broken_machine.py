@@ -19,7 +19,7 @@ from tests.simulation.mutations import Use, twin
 # ---------------------------------------------------------------- the machine
 
 
-@twin("I11")
+@twin("I6", "I11")
 def all_undos_at_once(use: Use) -> None:
     """Compensations are issued together."""
 
@@ -65,7 +65,7 @@ def a_refused_step_is_undone(use: Use) -> None:
     use(moves, "TO_BE_UNDONE", frozenset({Outcome.COMPLETED, Outcome.UNKNOWN, Outcome.FAILED}))
 
 
-@twin("I12", "I5", "I4")
+@twin("I18", "I12", "I5", "I4")
 def a_late_success_revives_the_step(use: Use) -> None:
     """A success that comes while the saga undoes takes it forward again."""
 
@@ -87,7 +87,7 @@ def an_ended_saga_turns_back(use: Use) -> None:
     )
 
 
-@twin("I5", "I11")
+@twin("I13", "I5", "I11")
 def an_undo_is_given_up_and_passed_over(use: Use) -> None:
     """When an undo's budget is spent the saga goes on as if it were done."""
 

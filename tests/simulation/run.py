@@ -31,7 +31,10 @@ from tests.simulation.world import Coordinator, World
 SAGAS = 100  # of a run, on average
 FAULTY_S = 25.0
 REST_S = 240.0  # everything must have come to rest so long after the last fault
+OWNED_S = 120.0  # somebody who takes a partition back may wait for a minute, where it was taken again and again
+HANDLED_S = 5.0
 LOOK_S = 1.0
+PROBE_S = 0.2
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -107,6 +110,8 @@ class _Run:
         world.faults.heal()
         self._asking.release()
         rested_s = await self._rest()
+        if self._rests():
+            await self._probe()
         return self._outcome(rested_s)
 
     def _dance(self) -> None:
@@ -140,10 +145,10 @@ class _Run:
         at("rebalance", world.group.unsettle)
         for group in world.event_groups.values():
             at("rebalance", group.unsettle)
-        at("tail_lost", lambda: world.broker.lose_tail(chance.choice(losing)))
+        at("tail_lost", lambda: world.lose_tail(chance.choice(losing)))
         at("database_away", lambda: setattr(world.link, "away_until", loop.time() + chance.uniform(0.1, 6)))
         at("broker_away", lambda: setattr(world.broker, "away_until", loop.time() + chance.uniform(0.1, 6)))
-        at("database_clock", lambda: setattr(world, "skew_ms", chance.randint(-20_000, 20_000)))
+        at("database_clock", lambda: world.jump(chance.randint(-20_000, 20_000)))
         for one in world.participants:
             at("participant_away", lambda one=one: setattr(one, "away_until", loop.time() + chance.uniform(0.5, 8)))
 
@@ -172,20 +177,39 @@ class _Run:
             await self._pass(LOOK_S)
         return loop.time() - began
 
+    async def _probe(self) -> None:
+        """See that somebody works on each partition, and that nothing there stands in the way of anything else."""
+        self._asking.probe(with_junk=False)
+        if not await self._are_read(OWNED_S):
+            self.world.fail(Violation(f"I20 each partition has an owner that works: {self._unread()} wait"))
+        self._asking.probe(with_junk=True)
+        if not await self._are_read(HANDLED_S):
+            self.world.fail(Violation(f"I19 what is bad keeps nobody waiting: {self._unread()} wait"))
+
+    async def _are_read(self, within_s: float) -> bool:
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + within_s
+        while self._unread() and loop.time() < until_s and not self.world.stopped.is_set():
+            await self._pass(PROBE_S)
+        return not self._unread() or self.world.stopped.is_set()
+
+    def _unread(self) -> list[int]:
+        """The partitions of the reply topic of which something is still to be read."""
+        replies, shards = self.world.topology.replies, self.world.database.shards
+        return [
+            part
+            for (topic, part), log in self.world.broker.logs.items()
+            if topic == replies and (part not in shards or shards[part].next_offset != len(log))
+        ]
+
     def _rests(self) -> bool:
         world, database = self.world, self.world.database
         if database.outbox or any(row.status not in (*TERMINAL, "suspended") for row in database.sagas.values()):
             return False
-        replies = world.topology.replies
-        read = all(
-            part in database.shards and database.shards[part].next_offset == len(log)
-            for (topic, part), log in world.broker.logs.items()
-            if topic == replies
-        )
         if any(status != _ended(database, key) for key, status in world.performers.expected.items()):
             return False
         due = any(letter.next_try_ms is not None for letter in database.letters)
-        return read and not due and all(participant.is_idle() for participant in world.participants)
+        return not self._unread() and not due and all(participant.is_idle() for participant in world.participants)
 
     def _outcome(self, rested_s: float) -> Outcome:
         world = self.world
