@@ -40,7 +40,7 @@ def the_offset_goes_before_the_effects(use: Use) -> None:
     use(worker.BatchWorker, "_write", twice)
 
 
-@twin("I20", "I24")
+@twin("I20", "I24", "I3", "I22")
 def rows_have_no_version(use: Use) -> None:
     """Whoever writes last wins."""
     check = database.Database._check
@@ -121,7 +121,7 @@ def an_entry_of_the_log_is_missing(use: Use) -> None:
     use(batch.Batch, "log", most)
 
 
-@twin("I24")
+@twin("I24", "I17")
 def a_row_forgets_a_late_success(use: Use) -> None:
     """Something of the state is not written."""
     dump_state = model.dump_state

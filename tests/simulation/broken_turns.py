@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from coordinator.engine import lane, registry, timers, worker
+from coordinator.engine import lane, registry, relay, timers, worker
 from coordinator.engine.reading import BadArrival
 from coordinator.saga import machine, moves, rules
 from coordinator.saga.effects import Moved, Stayed, Verdict
@@ -171,3 +171,16 @@ def what_cannot_be_read_is_looked_at_for_long(use: Use) -> None:
         await settle(self, arrivals, marks, decided)
 
     use(worker.BatchWorker, "_settle", slowly)
+
+
+@twin("I30")
+def what_has_failed_stays_in_hand(use: Use) -> None:
+    """The relay remembers for ever what Kafka did not acknowledge."""
+    heard = relay.Relay._heard
+
+    def leaking(self: Any, numbers: Any, result: Any) -> None:
+        failed = len(result.failed)
+        heard(self, numbers, result)
+        self.in_flight += failed
+
+    use(relay.Relay, "_heard", leaking)

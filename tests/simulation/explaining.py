@@ -140,7 +140,7 @@ class Explanations:
             asked = asks.get((saga_id, version), [])
             entry = _Entry(saga_id, version, event, step or "", status, part, _TOLD.decode(data), asked)
             if event in ACTS and (saga_id, version) not in acts:
-                raise Violation(f"I17 whatever moves a saga is known: {entry}, and nobody did it")
+                raise Violation(f"I25 an act is audited as it happens: {entry}, and nobody did it")
             self._follow(story, entry, heard)
 
     def _follow(self, story: _Story, entry: _Entry, heard: Heard) -> None:
@@ -161,7 +161,11 @@ class Explanations:
     def _answered(self, story: _Story, entry: _Entry, heard: Heard) -> None:
         """A participant has answered: a record says so, of a command that is not answered yet."""
         told, source = entry.told, story.definition.steps[story.definition.index[entry.step]].participant
-        taken = heard.take(entry.event, entry.saga_id, entry.step, told.attempt, source, story.commands)
+        about = (entry.event, entry.saga_id, entry.step, told.attempt, source)
+        undone = entry.event.startswith("Compensation")
+        known = {name: one.answered for name, one in story.commands.items() if (one.direction != ACTION) is undone}
+        waiting = [name for name, answered in known.items() if not answered]
+        taken = heard.take(*about, waiting) or heard.take(*about, known)
         command = story.commands.get(taken)
         if command is None:
             raise Violation(f"I17 whatever moves a saga is known: {entry}, and no record says so")

@@ -11,7 +11,7 @@ import logging
 import random
 import sys
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import msgspec
@@ -33,6 +33,7 @@ FAULTY_S = 25.0
 REST_S = 240.0  # everything must have come to rest so long after the last fault
 OWNED_S = 120.0  # somebody who takes a partition back may wait for a minute, where it was taken again and again
 HANDLED_S = 5.0
+IN_HAND_S = 90.0  # a slot of which nothing was heard is doubted after half a minute
 LOOK_S = 1.0
 PROBE_S = 0.2
 
@@ -110,8 +111,7 @@ class _Run:
         world.faults.heal()
         self._asking.release()
         rested_s = await self._rest()
-        if self._rests():
-            await self._probe()
+        await self._probe()
         return self._outcome(rested_s)
 
     def _dance(self) -> None:
@@ -179,19 +179,33 @@ class _Run:
 
     async def _probe(self) -> None:
         """See that somebody works on each partition, and that nothing there stands in the way of anything else."""
-        self._asking.probe(with_junk=False)
-        if not await self._are_read(OWNED_S):
-            self.world.fail(Violation(f"I20 each partition has an owner that works: {self._unread()} wait"))
-        self._asking.probe(with_junk=True)
-        if not await self._are_read(HANDLED_S):
-            self.world.fail(Violation(f"I19 what is bad keeps nobody waiting: {self._unread()} wait"))
 
-    async def _are_read(self, within_s: float) -> bool:
+        def is_read() -> bool:
+            return not self._unread()
+
+        self._asking.probe(with_junk=False)
+        if not await self._comes(is_read, OWNED_S):
+            self.world.fail(Violation(f"I20 each partition has an owner that works: {self._unread()} wait"))
+        if not self._rests():
+            return  # what is wrong is told by what is left
+        self._asking.probe(with_junk=True)
+        if not await self._comes(is_read, HANDLED_S):
+            self.world.fail(Violation(f"I19 what is bad keeps nobody waiting: {self._unread()} wait"))
+        if not await self._comes(lambda: not self._in_hand(), IN_HAND_S):
+            self.world.fail(Violation(f"I30 nothing is kept that is done: {self._in_hand()} in hand"))
+
+    async def _comes(self, is_so: Callable[[], bool], within_s: float) -> bool:
+        """Whether something comes true in time, or the run is over for another reason."""
         loop = asyncio.get_running_loop()
         until_s = loop.time() + within_s
-        while self._unread() and loop.time() < until_s and not self.world.stopped.is_set():
+        while not is_so() and loop.time() < until_s and not self.world.stopped.is_set():
             await self._pass(PROBE_S)
-        return not self._unread() or self.world.stopped.is_set()
+        return is_so() or self.world.stopped.is_set()
+
+    def _in_hand(self) -> dict[str, int]:
+        """What each process still has in hand, although there is nothing left to do."""
+        living = [one for one in self.world.coordinators.values() if not one.life.dead]
+        return {one.life.name: count for one in living if (count := one.in_hand())}
 
     def _unread(self) -> list[int]:
         """The partitions of the reply topic of which something is still to be read."""

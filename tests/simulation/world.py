@@ -231,7 +231,7 @@ class Coordinator:
         clock, chance = Time(self.life, random.Random(seed).uniform(0, 1e6)), Dice(seed)
         registry = Registry(world.versions, drawn.RECOVERY)
         registry.bind({(one.name, one.version): number for number, one in world.by_id.items()})
-        flow = Flow(
+        self._flow = flow = Flow(
             FlowSettings(
                 in_flight_max=size.in_flight_max, breaker_timeouts=size.breaker_timeouts, breaker_pause_seconds=2
             ),
@@ -302,6 +302,11 @@ class Coordinator:
         self._stopping.set()
         await asyncio.wait(beside)
         self.life.kill()
+
+    def in_hand(self) -> int:
+        """How much it has on its way, or thinks it has: messages, and actions of participants that are limited."""
+        states = self._flow.states() if self._flow.counts_slots else []
+        return len(self.engine.relay.known()) + self.engine.relay.in_flight + sum(state.in_flight for state in states)
 
     def stop(self) -> None:
         """Ask it to end in order."""
