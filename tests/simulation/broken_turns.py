@@ -94,6 +94,19 @@ def an_undo_that_failed_is_forgiven(use: Use) -> None:
     use(machine, "TRANSITIONS", {**machine.TRANSITIONS, (SagaStatus.COMPENSATING, CompensationFailed): forgive})
 
 
+@twin("I18")
+def a_late_success_is_a_reason_to_hurry(use: Use) -> None:
+    """A step of which nobody knew whether it was done is done after all, and its undo counts as acknowledged."""
+
+    def hurry(c: Any, event: Any) -> Any:
+        if c.state.outcome is not Outcome.UNKNOWN or c.state.late_success:
+            return rules.late_success(c, event)
+        noted = moves.replace(c.state, late_success=True, undo=Undo.COMPENSATED, deadline_ms=None)
+        return moves.go_back(c, moves.with_step(c.saga.steps, c.step, noted))
+
+    use(machine, "TRANSITIONS", {**machine.TRANSITIONS, (SagaStatus.COMPENSATING, StepCompleted): hurry})
+
+
 @twin("I22")
 def a_failure_counts_after_its_attempt(use: Use) -> None:
     """A retryable failure uses the budget, whichever attempt it is of, and although its time is over."""

@@ -39,6 +39,7 @@ class _Told(msgspec.Struct):
     direction: str = ACTION
     error: _Error = _Error()
     start_at_ms: int | None = None
+    resolution: str = ""
 
 
 class _Sent(msgspec.Struct):
@@ -108,7 +109,8 @@ class Explanations:
     ) -> None:
         self._definitions = definitions
         self._replies = replies
-        self._latest_ms = latest_ms
+        self._clock_ms = latest_ms
+        self._latest_ms = 0  # at the present batch
         self._unread = unread
         self._stories: dict[str, _Story] = {}
         self._records = Records()
@@ -127,6 +129,7 @@ class Explanations:
         for row in batch.out:
             if row[4].endswith(".commands"):
                 asks[row[0], row[1]].append(_SENT.decode(row[8]))
+        self._latest_ms = self._clock_ms() + ROUNDED_MS
         heard = Heard(self._records, batch.fences)
         acts = {(act.saga_id, act.version_after) for act in batch.audits}
         for start in batch.starts:
@@ -144,8 +147,8 @@ class Explanations:
             self._follow(story, entry, heard)
 
     def _follow(self, story: _Story, entry: _Entry, heard: Heard) -> None:
-        if entry.told.now_ms > self._latest_ms() + ROUNDED_MS:
-            raise Violation(f"I21 the time is the database's: {entry} at {entry.told.now_ms}, not {self._latest_ms()}")
+        if entry.told.now_ms > self._latest_ms:
+            raise Violation(f"I21 the time is the database's: {entry} at {entry.told.now_ms}, not {self._latest_ms}")
         if entry.event in ANSWERS:
             self._answered(story, entry, heard)
         elif entry.event in DEADLINES or entry.event == "BackoffElapsed":
@@ -188,7 +191,7 @@ class Explanations:
             return
         if command is None or told.attempt != command.attempt or not command.open:
             raise Violation(f"I22 an attempt has one end: {entry}, attempt {told.attempt} is not open")
-        if command.due_ms > self._latest_ms() + ROUNDED_MS:
+        if command.due_ms > self._latest_ms:
             raise Violation(f"I21 no deadline before its time: {entry}, due at {command.due_ms}")
         if entry.event == "PublicationDelayed":
             command.due_ms = told.now_ms + self._timeout_ms(story, command)
@@ -201,13 +204,14 @@ class Explanations:
 
     def _told(self, story: _Story, entry: _Entry) -> None:
         """The saga begins, its own time has come, or somebody has acted."""
-        due_ms = story.starts_ms
+        told, due_ms = entry.told, story.starts_ms
         if entry.event == "SagaDeadlinePassed":
             due_ms += story.definition.deadline_ms or 0
-        if entry.event in ("SagaDeadlinePassed", "StartDue") and due_ms > self._latest_ms() + ROUNDED_MS:
+        if entry.event in ("SagaDeadlinePassed", "StartDue") and due_ms > self._latest_ms:
             raise Violation(f"I21 no deadline before its time: {entry}, due at {due_ms}")
         for command in story.commands.values():
-            if entry.event in SETTLING and command.step == entry.step:
+            is_meant = command.step == entry.step and (command.direction != ACTION) is (told.resolution == "undone")
+            if entry.event in SETTLING and is_meant:
                 command.open, command.answered = False, True
             elif entry.event in CANCELLING and command.direction == ACTION:
                 command.open = False

@@ -112,6 +112,7 @@ class _Run:
         self._asking.release()
         rested_s = await self._rest()
         await self._probe()
+        await self._rest()  # who had asked for something long ago may have got it only now
         return self._outcome(rested_s)
 
     def _dance(self) -> None:
@@ -186,6 +187,7 @@ class _Run:
         self._asking.probe(with_junk=False)
         if not await self._comes(is_read, OWNED_S):
             self.world.fail(Violation(f"I20 each partition has an owner that works: {self._unread()} wait"))
+        await self._rest()
         if not self._rests():
             return  # what is wrong is told by what is left
         self._asking.probe(with_junk=True)
