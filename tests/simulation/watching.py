@@ -200,15 +200,16 @@ class Watch:
             self.published.add(identity)
 
     def _check_order(self, identity: str, record: Kept) -> None:
-        """The first copies of a saga's messages come in the order in which they were written.
+        """The first copies of a saga's commands come in the order in which they were written.
 
         A person does not wait for what is still to be sent: an act may overtake it, and so may what follows from it.
+        Nor does a command wait for a repetition of one before it that was answered meanwhile.
         """
         token = self._tokens[identity]
         if token.saga_id in self._acted_on:
             return
         lane = (token.saga_id, record.topic, record.partition)
         newest = self._newest.setdefault(lane, token)
-        if token < newest:
+        if token < newest and identity.endswith("#1"):
             raise Violation(f"I15 in the order of the outbox: {identity} comes after {newest}")
-        self._newest[lane] = token
+        self._newest[lane] = max(token, newest)
