@@ -119,7 +119,7 @@ def the_second_step_is_asked_for_at_once(use: Use) -> None:
 # ---------------------------------------------------------------- commands
 
 
-@twin("I5")
+@twin("I5", "I6")
 def each_attempt_has_an_id_of_its_own(use: Use) -> None:
     """A participant cannot tell a second attempt from a second wish."""
     build = messages.CommandBuilder.build
@@ -177,7 +177,7 @@ def an_outbox_row_goes_before_its_acknowledgement(use: Use) -> None:
     use(relay.Relay, "hand_over", forget)
 
 
-@twin("I14", "I4")
+@twin("I14", "I4", "I21")
 def the_sweeper_keeps_its_place(use: Use) -> None:
     """Ids are taken for the order of commits: a row behind the position is never looked at again."""
     sweep = sweeper.Sweeper.sweep
