@@ -168,6 +168,14 @@ class Gate:
         end = probe.ends.get(owned.part)
         return end is not None and self.reached(owned) >= end
 
+    def counting_ms(self, deadline_ms: int, due_ms: int) -> int:
+        """Up to which moment a saga's deadlines count where the gate is open for one of them, which was due later.
+
+        What arrived after the probe may not be read yet, so that a deadline after it must wait for another one.
+        """
+        probed_ms = deadline_ms if self.probe is None else self.probe.at_ms - (due_ms - deadline_ms)
+        return max(deadline_ms, probed_ms)
+
     def reached(self, owned: Owned) -> int:
         """How far a partition is processed, between two batches.
 
@@ -204,6 +212,7 @@ class Timers:
         self._wheel = Wheel()
         self._waiting: dict[str, int] = {}  # and when each was due
         self._next_refill = 0.0
+        self.counting_ms: dict[str, int] = {}  # up to which moment deadlines count, of each saga that is ready
         self.fired = 0
 
     @property
@@ -263,7 +272,11 @@ class Timers:
             await self._store.push_wake(early)
 
     def due(self, owned: dict[int, Owned]) -> list[ActiveSaga]:
-        """Take the sagas whose timers may fire now; those that the gate holds stay."""
+        """Take the sagas whose timers may fire now; those that the gate holds stay.
+
+        The gate has looked at the earliest deadline of each: `counting_ms` says which others it lets through.
+        """
+        self.counting_ms = {}
         for saga_id in self._wheel.pop(self._now.now_ms(), FIRE_MAX):
             self._waiting[saga_id] = self._now.now_ms()
         ready: list[ActiveSaga] = []
@@ -280,6 +293,7 @@ class Timers:
                 self._wheel.set(saga_id, due_ms)
             elif self.gate.open_for(partition, due_ms):
                 del self._waiting[saga_id]
+                self.counting_ms[saga_id] = self.gate.counting_ms(deadline_ms, due_ms)
                 ready.append(active)
                 if len(ready) >= FIRE_MAX:
                     break

@@ -335,7 +335,9 @@ class BatchWorker:
         overdue: list[str] = []
         now_ms = self._now.now_ms()
         holding = self._flow.holding(now_ms)
-        for timer in machine.due(active.definition, active.saga, now_ms=now_ms):
+        # Postgres may have kept us waiting since the gate was asked: what came due meanwhile is for the next pass.
+        until_ms = self._timers.counting_ms.get(active.id, now_ms)
+        for timer in machine.due(active.definition, active.saga, now_ms=until_ms):
             moved = self._decide(draft, active, timer, holding)
             if moved and isinstance(timer, DeadlinePassed) and timer.direction is Direction.ACTION:
                 overdue.append(active.definition.steps[active.definition.index[timer.step_name]].participant)

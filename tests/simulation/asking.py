@@ -27,10 +27,11 @@ from coordinator.saga.events import (
 from coordinator.saga.model import load_state
 from coordinator.services.sagas import StartRequest
 from coordinator.wire.cloudevents import message_headers
-from coordinator.wire.messages import StartRequested
+from coordinator.wire.messages import CompensationCompleted, StartRequested, StepCompleted, Touched
 from coordinator.wire.strict_json import encode
 from tests.simulation.broker import Unplaced
 from tests.simulation.database import Row
+from tests.simulation.definitions import PARTICIPANTS
 from tests.simulation.world import Coordinator, World
 
 LOOK_S = 0.5
@@ -43,6 +44,7 @@ class Asking:
     def __init__(self, world: World, within_s: float) -> None:
         self._world = world
         self._chance = random.Random(f"{world.seed}/asking")
+        self._apart = random.Random(f"{world.seed}/apart")  # what this decides changes nothing else of a run
         self._within_s = within_s
         self.acknowledged: list[str] = []
         self.acts = 0
@@ -57,7 +59,7 @@ class Asking:
                 loop.call_later(self._chance.uniform(0, self._within_s), self._start, number)
         for _ in range(self._world.size.sagas):
             if self._world.faults.happens("junk"):
-                loop.call_later(self._chance.uniform(0, self._within_s * 2), self._place, self._junk())
+                loop.call_later(self._chance.uniform(0, self._within_s * 2), self._litter, self._junk())
 
     async def operate(self) -> None:
         """Press buttons, some of them twice, until everything works."""
@@ -135,15 +137,16 @@ class Asking:
 
     def _start(self, number: int) -> None:
         definition = self._chance.choice(self._world.definitions)
+        version = self._apart.choice([one.version for one in self._world.versions if one.name == definition.name])
         # A key is of one definition; the same number asks for the same saga, or for another under the same key.
         key = f"k{number}"
         asked: dict[str, object] = {"key": key, "parity": number % 2}
         coordinator = self._somebody()
         if coordinator is not None and self._chance.random() < 0.5:
             start_at_ms = self._world.now_ms() + 3_000 if self._chance.random() < 0.1 else None
-            self._world.spawn(self._post(coordinator, definition.name, asked, start_at_ms), coordinator.life)
+            self._world.spawn(self._post(coordinator, definition.name, version, asked, start_at_ms), coordinator.life)
             return
-        value = encode(StartRequested(definition=definition.name, input=asked))
+        value = encode(StartRequested(definition=definition.name, version=version, input=asked))
         now_ms = self._world.now_ms()
         headers = message_headers(StartRequested.ce_type, f"start-{number}", "shop", None, now_ms)
         topic = self._world.topology.replies
@@ -151,11 +154,12 @@ class Asking:
         self._place(Unplaced(topic, partition, key.encode(), value, tuple(headers)))
 
     async def _post(
-        self, coordinator: Coordinator, name: str, asked: dict[str, object], start_at_ms: int | None
+        self, coordinator: Coordinator, name: str, version: int, asked: dict[str, object], start_at_ms: int | None
     ) -> None:
+        request = StartRequest(name, version, asked, start_at_ms=start_at_ms)
         for _ in range(3):
             try:
-                started = await coordinator.service.start(StartRequest(name, None, asked, start_at_ms=start_at_ms))
+                started = await coordinator.service.start(request)
             except Unavailable:
                 continue
             except SagaError:
@@ -166,6 +170,48 @@ class Asking:
     def _somebody(self) -> Coordinator | None:
         living = [one for _, one in sorted(self._world.coordinators.items()) if not one.life.dead]
         return self._chance.choice(living) if living else None
+
+    def probe(self, *, with_junk: bool) -> None:
+        """Put a record that anybody can read into each partition, and before it one that nobody can."""
+        topic = self._world.topology.replies
+        for partition in range(self._world.size.partitions):
+            if with_junk:
+                junk = self._apart.choice(JUNK)
+                self._place(Unplaced(topic, partition, b"junk", junk, (("ce_type", b"SagaStepCompleted"),)))
+            value = encode(Touched("00000000-0000-7000-8000-000000000000"))
+            headers = message_headers(Touched.ce_type, f"probe-{partition}", "shop", None, 0)
+            self._place(Unplaced(topic, partition, b"probe", value, tuple(headers)))
+
+    def _litter(self, junk: Unplaced) -> None:
+        """Place rubbish, half of it as close to the truth as somebody comes who is not to be believed."""
+        rows = [row for row in self._commanded() if row.wake_ms is not None] or self._commanded()
+        if rows and self._apart.random() < 0.5:
+            junk = self._forged(self._apart.choice(rows), junk.partition)
+        self._place(junk)
+
+    def _forged(self, row: Row, partition: int) -> Unplaced:
+        """An answer to a saga that there is, from the wrong hand, or to a command that it has not sent."""
+        steps = self._world.by_id[row.definition_id].steps
+        states = load_state(row.state).steps
+        awaited = [step for step, state in zip(steps, states, strict=True) if state.deadline_ms is not None]
+        step = self._apart.choice(awaited or steps)
+        other = self._apart.choice([name for name in PARTICIPANTS if name != step.participant])
+        own = f"{row.id}:1:{step.name}"
+        kind, source, command_id = self._apart.choice(
+            (
+                (StepCompleted.ce_type, other, f"{own}:action"),
+                (CompensationCompleted.ce_type, other, f"{own}:compensation"),
+                (StepCompleted.ce_type, step.participant, f"{row.id}:9:{step.name}:action"),
+                (StepCompleted.ce_type, step.participant, f"{own}_:action"),
+                (StepCompleted.ce_type, step.participant, f"{own}:compensation"),
+                (CompensationCompleted.ce_type, step.participant, f"{own}:action"),
+            )
+        )
+        said: dict[str, object] = {"result": {}} if kind == StepCompleted.ce_type else {"effect": "undone"}
+        reply = {"saga_id": row.id, "step_name": step.name, "command_id": command_id, "attempt": 1, **said}
+        headers = message_headers(kind, f"forged-{command_id}", source, row.id, 0)
+        value = json.dumps(reply).encode()
+        return Unplaced(self._world.topology.replies, partition, row.id.encode(), value, tuple(headers))
 
     def _place(self, record: Unplaced) -> None:
         if self._world.broker.is_away:

@@ -40,7 +40,7 @@ def the_offset_goes_before_the_effects(use: Use) -> None:
     use(worker.BatchWorker, "_write", twice)
 
 
-@twin("I20", "I24")
+@twin("I20", "I24", "I3", "I22")
 def rows_have_no_version(use: Use) -> None:
     """Whoever writes last wins."""
     check = database.Database._check
@@ -81,7 +81,7 @@ def an_unheard_commit_is_taken_for_a_failed_one(use: Use) -> None:
     use(ownership.Ownership, "recover", nothing)
 
 
-@twin("I4", "I14", "I16")
+@twin("I20", "I4", "I14", "I16")
 def a_lost_partition_stays_lost(use: Use) -> None:
     """What a late claim took away is nobody's until the group speaks again."""
 
@@ -121,7 +121,7 @@ def an_entry_of_the_log_is_missing(use: Use) -> None:
     use(batch.Batch, "log", most)
 
 
-@twin("I24")
+@twin("I24", "I17")
 def a_row_forgets_a_late_success(use: Use) -> None:
     """Something of the state is not written."""
     dump_state = model.dump_state
@@ -151,7 +151,7 @@ def nobody_is_told(use: Use) -> None:
     use(batch.Batch, "open_incident", lambda self, *_: None)
 
 
-@twin("I4")
+@twin("I21", "I4")
 def deadlines_by_the_clock_of_a_process(use: Use) -> None:
     """Each process has a time of its own."""
     use(engine_clock.DatabaseClock, "now_ms", lambda self: int(self._clock.monotonic() * 1000) + 1_700_000_000_000)

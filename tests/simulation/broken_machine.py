@@ -19,7 +19,7 @@ from tests.simulation.mutations import Use, twin
 # ---------------------------------------------------------------- the machine
 
 
-@twin("I11")
+@twin("I6", "I11")
 def all_undos_at_once(use: Use) -> None:
     """Compensations are issued together."""
 
@@ -65,7 +65,7 @@ def a_refused_step_is_undone(use: Use) -> None:
     use(moves, "TO_BE_UNDONE", frozenset({Outcome.COMPLETED, Outcome.UNKNOWN, Outcome.FAILED}))
 
 
-@twin("I12", "I5", "I4")
+@twin("I12", "I5", "I4", "I17")
 def a_late_success_revives_the_step(use: Use) -> None:
     """A success that comes while the saga undoes takes it forward again."""
 
@@ -87,7 +87,7 @@ def an_ended_saga_turns_back(use: Use) -> None:
     )
 
 
-@twin("I5", "I11")
+@twin("I13", "I5", "I11")
 def an_undo_is_given_up_and_passed_over(use: Use) -> None:
     """When an undo's budget is spent the saga goes on as if it were done."""
 
@@ -119,7 +119,7 @@ def the_second_step_is_asked_for_at_once(use: Use) -> None:
 # ---------------------------------------------------------------- commands
 
 
-@twin("I5")
+@twin("I5", "I6")
 def each_attempt_has_an_id_of_its_own(use: Use) -> None:
     """A participant cannot tell a second attempt from a second wish."""
     build = messages.CommandBuilder.build
@@ -177,7 +177,7 @@ def an_outbox_row_goes_before_its_acknowledgement(use: Use) -> None:
     use(relay.Relay, "hand_over", forget)
 
 
-@twin("I14", "I4")
+@twin("I14", "I4", "I21")
 def the_sweeper_keeps_its_place(use: Use) -> None:
     """Ids are taken for the order of commits: a row behind the position is never looked at again."""
     sweep = sweeper.Sweeper.sweep

@@ -40,8 +40,17 @@ def draw(chance: random.Random, count: int) -> tuple[SagaDefinition, ...]:
     return tuple(found)
 
 
-def _draw(chance: random.Random, name: str) -> SagaDefinition:
-    count = chance.choice((1, 2, 3, 3, 4, 5, 8))
+def second(chance: random.Random, first: SagaDefinition) -> SagaDefinition:
+    """Draw another version of a definition: as many steps, of the same names, that ask others for something else."""
+    while True:
+        try:
+            return _draw(chance, first.name, first.version + 1, len(first.steps))
+        except DefinitionError:
+            continue
+
+
+def _draw(chance: random.Random, name: str, version: int = 1, count: int = 0) -> SagaDefinition:
+    count = count or chance.choice((1, 2, 3, 3, 4, 5, 8))
     pivot = chance.randrange(count) if chance.random() < 0.4 else None
     group_at = chance.randrange(count - 1) if count > 2 and chance.random() < 0.4 else None
     steps = []
@@ -50,20 +59,21 @@ def _draw(chance: random.Random, name: str) -> SagaDefinition:
         if pivot is not None and place >= pivot:
             kind = Kind.PIVOT if place == pivot else Kind.RETRIABLE
         grouped = group_at is not None and group_at <= place <= group_at + 1
-        steps.append(_step(chance, place, kind, "g" if grouped and pivot not in (group_at, place) else None))
+        group = "g" if grouped and pivot not in (group_at, place) else None
+        steps.append(_step(chance, place, kind, group, "" if version == 1 else f"In{version}"))
     deadline = seconds(chance.uniform(8, 20)) if pivot is None and chance.random() < 0.15 else None
-    return SagaDefinition(name, 1, Asked, "key", tuple(steps), deadline=deadline, recovery=RECOVERY)
+    return SagaDefinition(name, version, Asked, "key", tuple(steps), deadline=deadline, recovery=RECOVERY)
 
 
-def _step(chance: random.Random, place: int, kind: Kind, group: str | None) -> Step:
+def _step(chance: random.Random, place: int, kind: Kind, group: str | None, suffix: str) -> Step:
     if group is None and kind is Kind.COMPENSATABLE and place and chance.random() < 0.12:
         return external(f"step_{place}", timeout=seconds(chance.uniform(2.0, 8.0)))
     undone = kind is Kind.COMPENSATABLE and chance.random() < 0.9
     return Step(
         f"step_{place}",
         participant=chance.choice(PARTICIPANTS),
-        action=f"Do{place}",
-        compensation=f"Undo{place}" if undone else None,
+        action=f"Do{place}{suffix}",
+        compensation=f"Undo{place}{suffix}" if undone else None,
         timeout=seconds(chance.uniform(1.0, 3.0)),
         retry=Retry(attempts=chance.randint(1, 3), base=seconds(0.2), cap=seconds(1)),
         compensation_retry=Retry(attempts=chance.randint(2, 4), base=seconds(0.2), cap=seconds(2)),

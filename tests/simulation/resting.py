@@ -16,6 +16,7 @@ from tests.simulation.database import Database, Row
 from tests.simulation.participants import Ledgers
 from tests.simulation.watching import TERMINAL, VERBS, Watch
 
+LATE_MS = 60_000  # a timer may wait for its partition to be read, and for Kafka to have been back for a while
 ACTS = VERBS | {"ExternalCompleted", "ExternalFailed", "ReplayRequested"}
 
 
@@ -75,6 +76,9 @@ def _acts(database: Database, seen: Mapping[str, int]) -> Iterable[str]:
 
 def _saga(row: Row, database: Database, ledgers: Ledgers, definition: SagaDefinition) -> Iterable[str]:
     is_open = any(one.saga_id == row.id and one.resolved_by is None for one in database.incidents.values())
+    due_ms = [step.deadline_ms for step in load_state(row.state).steps if step.deadline_ms is not None]
+    if row.status not in (*TERMINAL, "suspended") and due_ms and database.now_ms() - min(due_ms) > LATE_MS:
+        yield f"I21 no timer is lost: {row.id} is {row.status}, and was to be looked at at {min(due_ms)}"
     by_person = any(entry.event == "SuspendRequested" for entry in database.log[row.id])
     if row.status not in TERMINAL and not (row.status == "suspended" and (is_open or by_person)):
         yield f"I4 every saga ends, or waits for a person: {row.id} is {row.status}"

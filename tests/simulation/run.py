@@ -11,7 +11,7 @@ import logging
 import random
 import sys
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import msgspec
@@ -31,7 +31,11 @@ from tests.simulation.world import Coordinator, World
 SAGAS = 100  # of a run, on average
 FAULTY_S = 25.0
 REST_S = 240.0  # everything must have come to rest so long after the last fault
+OWNED_S = 120.0  # somebody who takes a partition back may wait for a minute, where it was taken again and again
+HANDLED_S = 5.0
+IN_HAND_S = 90.0  # a slot of which nothing was heard is doubted after half a minute
 LOOK_S = 1.0
+PROBE_S = 0.2
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -107,6 +111,8 @@ class _Run:
         world.faults.heal()
         self._asking.release()
         rested_s = await self._rest()
+        await self._probe()
+        await self._rest()  # who had asked for something long ago may have got it only now
         return self._outcome(rested_s)
 
     def _dance(self) -> None:
@@ -140,10 +146,10 @@ class _Run:
         at("rebalance", world.group.unsettle)
         for group in world.event_groups.values():
             at("rebalance", group.unsettle)
-        at("tail_lost", lambda: world.broker.lose_tail(chance.choice(losing)))
+        at("tail_lost", lambda: world.lose_tail(chance.choice(losing)))
         at("database_away", lambda: setattr(world.link, "away_until", loop.time() + chance.uniform(0.1, 6)))
         at("broker_away", lambda: setattr(world.broker, "away_until", loop.time() + chance.uniform(0.1, 6)))
-        at("database_clock", lambda: setattr(world, "skew_ms", chance.randint(-20_000, 20_000)))
+        at("database_clock", lambda: world.jump(chance.randint(-20_000, 20_000)))
         for one in world.participants:
             at("participant_away", lambda one=one: setattr(one, "away_until", loop.time() + chance.uniform(0.5, 8)))
 
@@ -172,20 +178,54 @@ class _Run:
             await self._pass(LOOK_S)
         return loop.time() - began
 
+    async def _probe(self) -> None:
+        """See that somebody works on each partition, and that nothing there stands in the way of anything else."""
+
+        def is_read() -> bool:
+            return not self._unread()
+
+        self._asking.probe(with_junk=False)
+        if not await self._comes(is_read, OWNED_S):
+            self.world.fail(Violation(f"I20 each partition has an owner that works: {self._unread()} wait"))
+        await self._rest()
+        if not self._rests():
+            return  # what is wrong is told by what is left
+        self._asking.probe(with_junk=True)
+        if not await self._comes(is_read, HANDLED_S):
+            self.world.fail(Violation(f"I19 what is bad keeps nobody waiting: {self._unread()} wait"))
+        if not await self._comes(lambda: not self._in_hand(), IN_HAND_S):
+            self.world.fail(Violation(f"I30 nothing is kept that is done: {self._in_hand()} in hand"))
+
+    async def _comes(self, is_so: Callable[[], bool], within_s: float) -> bool:
+        """Whether something comes true in time, or the run is over for another reason."""
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + within_s
+        while not is_so() and loop.time() < until_s and not self.world.stopped.is_set():
+            await self._pass(PROBE_S)
+        return is_so() or self.world.stopped.is_set()
+
+    def _in_hand(self) -> dict[str, int]:
+        """What each process still has in hand, although there is nothing left to do."""
+        living = [one for one in self.world.coordinators.values() if not one.life.dead]
+        return {one.life.name: count for one in living if (count := one.in_hand())}
+
+    def _unread(self) -> list[int]:
+        """The partitions of the reply topic of which something is still to be read."""
+        replies, shards = self.world.topology.replies, self.world.database.shards
+        return [
+            part
+            for (topic, part), log in self.world.broker.logs.items()
+            if topic == replies and (part not in shards or shards[part].next_offset != len(log))
+        ]
+
     def _rests(self) -> bool:
         world, database = self.world, self.world.database
         if database.outbox or any(row.status not in (*TERMINAL, "suspended") for row in database.sagas.values()):
             return False
-        replies = world.topology.replies
-        read = all(
-            part in database.shards and database.shards[part].next_offset == len(log)
-            for (topic, part), log in world.broker.logs.items()
-            if topic == replies
-        )
         if any(status != _ended(database, key) for key, status in world.performers.expected.items()):
             return False
         due = any(letter.next_try_ms is not None for letter in database.letters)
-        return read and not due and all(participant.is_idle() for participant in world.participants)
+        return not self._unread() and not due and all(participant.is_idle() for participant in world.participants)
 
     def _outcome(self, rested_s: float) -> Outcome:
         world = self.world

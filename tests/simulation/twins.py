@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from tests.simulation import broken_engine, broken_machine  # noqa: F401 - they register their twins
+from tests.simulation import broken_engine, broken_machine, broken_turns  # noqa: F401 - they register their twins
 from tests.simulation.mutations import TWINS
 from tests.simulation.run import run
 

@@ -70,6 +70,9 @@ class Watch:
         self.committed: dict[str, bytes] = {}  # what may be on Kafka: by ce_id, its value
         self._payloads: dict[str, Any] = {}
         self.published: set[str] = set()
+        self._tokens: dict[str, Token] = {}  # the place in the outbox, by ce_id
+        self._acted_on: set[str] = set()
+        self._newest: dict[tuple[str, str, int], Token] = {}  # what was published last of a saga in a partition
         self.transitions = 0
 
     # ------------------------------------------------------------ at a commit
@@ -83,6 +86,7 @@ class Watch:
         for start in batch.starts:
             self._begin(start[2], start[5])
         acts = {act.saga_id for act in batch.audits}
+        self._acted_on |= acts
         for saga_id, _, version, status, *_ in batch.moves:
             before = written.before[saga_id][1]
             if before in TERMINAL and status != before and saga_id not in acts:
@@ -91,7 +95,7 @@ class Watch:
         for saga_id, version, _, event, step_name, _, data in batch.logs:
             self._hear(saga_id, version, event, step_name, data)
         for row in batch.out:
-            self._ask(Token(*row[:3]), row[4], row[8])
+            self._ask(Token(*row[:3]), row[4], row[6], row[8])
         for move in batch.moves:
             if self._version(move[0]) != move[2]:
                 raise Violation(f"I24 the log reaches the row: {move[0]} is at {move[2]}")
@@ -119,8 +123,6 @@ class Watch:
             if step is not None:
                 account.done.add(step)
                 account.undone.add(step)
-            if event in ("RetryRequested", "ResolveRequested", "SkipRequested"):
-                account.turned_back = False
         if step is None:
             return
         if event == "StepCompleted":
@@ -130,15 +132,21 @@ class Watch:
         elif event == "CompensationCompleted":
             account.undone.add(step)
 
-    def _ask(self, token: Token, topic: str, payload: bytes) -> None:
+    def _ask(self, token: Token, topic: str, type_: str, payload: bytes) -> None:
         if not topic.endswith(".commands"):
             return
         sent = _SENT.decode(payload)
         account = self._accounts[token.saga_id]
-        position = account.definition.index[sent.step_name]
+        position = account.definition.index.get(sent.step_name, -1)
+        step = account.definition.steps[position]
+        planned = (f"{step.participant}.commands", step.action if sent.direction == "action" else step.compensation)
+        if position < 0 or not topic.endswith(planned[0]) or type_ != planned[1]:
+            raise Violation(f"I9 a saga keeps to the version that it began with: {token} asks {topic} for {type_}")
         stage = account.definition.stage_of[position]
         self._check_same(sent.command_id, payload)
-        self.committed[attempt_id(sent.command_id, sent.attempt)] = payload
+        identity = attempt_id(sent.command_id, sent.attempt)
+        self.committed[identity] = payload
+        self._tokens[identity] = token
         if sent.direction == "action":
             self._check_forward(account, token, sent.step_name, stage)
             account.asked.add(sent.step_name)
@@ -187,4 +195,21 @@ class Watch:
         identity = next((value or b"").decode() for name, value in record.headers if name == "ce_id")
         if self.committed.get(identity) != record.value:
             raise Violation(f"I14 only what is committed is published: {identity}")
-        self.published.add(identity)
+        if identity not in self.published:
+            self._check_order(identity, record)
+            self.published.add(identity)
+
+    def _check_order(self, identity: str, record: Kept) -> None:
+        """The first copies of a saga's commands come in the order in which they were written.
+
+        A person does not wait for what is still to be sent: an act may overtake it, and so may what follows from it.
+        Nor does a command wait for a repetition of one before it that was answered meanwhile.
+        """
+        token = self._tokens[identity]
+        if token.saga_id in self._acted_on:
+            return
+        lane = (token.saga_id, record.topic, record.partition)
+        newest = self._newest.setdefault(lane, token)
+        if token < newest and identity.endswith("#1"):
+            raise Violation(f"I15 in the order of the outbox: {identity} comes after {newest}")
+        self._newest[lane] = max(token, newest)

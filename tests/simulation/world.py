@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Any, cast
 
 import msgspec
@@ -25,9 +25,10 @@ from coordinator.services.sagas import SagaService
 from coordinator.settings import FlowSettings
 from coordinator.store.reads import SagaReads
 from tests.simulation import definitions as drawn
-from tests.simulation.broker import CLUSTER, Broker, Group
+from tests.simulation.broker import CLUSTER, Broker, Group, Kept
 from tests.simulation.dancing import DANCE, DANCE_ID, Onlooker, Performers, Stagehand, topics
 from tests.simulation.database import Database
+from tests.simulation.explaining import Explanations
 from tests.simulation.faults import Faults
 from tests.simulation.kafka import SimulatedBus, SimulatedInbox
 from tests.simulation.participants import Participant
@@ -37,6 +38,7 @@ from tests.simulation.watching import Watch
 
 EPOCH_MS = 1_700_000_000_000
 PREFIX = "t."
+REMEMBERED_S = 30.0  # how long a process may go by what the clock has said, stopped meanwhile or cut off
 
 
 class Size(msgspec.Struct, frozen=True):
@@ -108,12 +110,14 @@ class World:
         self.size = size = Size.drawn(self.chance, sagas)
         self.faults = Faults(random.Random(f"{seed}/faults"), without)
         self.definitions = drawn.draw(self.chance, size.definitions)
-        self.by_id = dict(enumerate(self.definitions, 1))
+        self.versions = (*self.definitions, drawn.second(random.Random(f"{seed}/versions"), self.definitions[0]))
+        self.by_id = dict(enumerate(self.versions, 1))
         commands = {f"{PREFIX}{name}.commands": size.command_partitions for name in drawn.PARTICIPANTS}
         counts = {f"{PREFIX}replies": size.partitions, f"{PREFIX}events": 1, f"{PREFIX}dlq": 1, **commands}
         counts |= topics(PREFIX, size.command_partitions) if size.dances else {}
         self.topology = Topology(PREFIX, counts)
-        self.skew_ms = 0
+        self._skews: list[tuple[float, int]] = [(0.0, 0)]  # by how much the database's clock is off, and since when
+        self.replies_lost = False
         self.database = Database(self.now_ms)
         self.link = Link(self.database, self.faults, random.Random(f"{seed}/link"))
         self.broker = Broker(counts, self.faults, random.Random(f"{seed}/broker"))
@@ -124,6 +128,7 @@ class World:
         self.performers = Performers(self.topology, self.broker, self.faults, random.Random(f"{seed}/performers"))
         self.stagehand = Stagehand(self.database, random.Random(f"{seed}/stagehand"), self._onlooker)
         self.watch = Watch(self.by_id)
+        self.explanations = Explanations(self.by_id, self.topology.replies, self.latest_ms, self._unread)
         self.participants = [
             Participant(
                 *(name, self.topology.commands(name), self.broker, self.faults),
@@ -137,12 +142,39 @@ class World:
         self.broken: BaseException | None = None
         self.stopped = asyncio.Event()
         self.on_boot: Callable[[str], None] = lambda name: None
-        self.database.watch = self._guard(self.watch.committed_batch)
-        self.broker.watch = self._guard(self.watch.stored)
+        self.database.watch = self._guard(self.watch.committed_batch, self.explanations.committed_batch)
+        self.broker.watch = self._guard(self.watch.stored, self.explanations.stored)
 
     def now_ms(self) -> int:
         """The database's clock."""
-        return EPOCH_MS + int(asyncio.get_running_loop().time() * 1000) + self.skew_ms
+        return self._steady_ms() + self._skews[-1][1]
+
+    def latest_ms(self) -> int:
+        """The latest that the database's clock can have said to anybody who still goes by it."""
+        now_s, skews = asyncio.get_running_loop().time(), self._skews
+        until = [since_s for since_s, _ in skews[1:]] + [now_s]
+        return self._steady_ms() + max(
+            skew for end_s, (_, skew) in zip(until, skews, strict=True) if now_s - end_s < REMEMBERED_S
+        )
+
+    def jump(self, skew_ms: int) -> None:
+        """Let the database's clock be off by so much from now on."""
+        self._skews.append((asyncio.get_running_loop().time(), skew_ms))
+
+    def lose_tail(self, topic: str) -> None:
+        """Let the broker forget the newest records of a partition."""
+        self.replies_lost |= topic == self.topology.replies
+        self.broker.lose_tail(topic)
+
+    def _steady_ms(self) -> int:
+        return EPOCH_MS + int(asyncio.get_running_loop().time() * 1000)
+
+    def _unread(self, part: int) -> Sequence[tuple[int, Kept]]:
+        """What a partition has still to read, with when it was stored; nothing where offsets or clocks went back."""
+        if self.replies_lost or len(self._skews) > 1:
+            return ()
+        unread = self.broker.logs[self.topology.replies, part][self.database.shards[part].next_offset :]
+        return [(EPOCH_MS + record.timestamp, record) for record in unread]
 
     def boot(self, place: int) -> Coordinator:
         """Start a coordinator in a place that has none."""
@@ -174,12 +206,13 @@ class World:
         if not task.cancelled() and (error := task.exception()) is not None:
             self.fail(error)
 
-    def _guard(self, check: Callable[[Any], None]) -> Callable[[Any], None]:
+    def _guard(self, *checks: Callable[[Any], None]) -> Callable[[Any], None]:
         """Let a broken invariant end the run, and not be taken for a fault by whoever runs into it."""
 
         def checked(value: Any) -> None:
             try:
-                check(value)
+                for check in checks:
+                    check(value)
             except Exception as error:  # noqa: BLE001 - whatever it is, it is what the run has found
                 self.fail(error)
 
@@ -196,9 +229,9 @@ class Coordinator:
         self.store = SimulatedStore(world.link, self.life)
         bus = SimulatedBus(world.broker, self.life)
         clock, chance = Time(self.life, random.Random(seed).uniform(0, 1e6)), Dice(seed)
-        registry = Registry(world.definitions, drawn.RECOVERY)
+        registry = Registry(world.versions, drawn.RECOVERY)
         registry.bind({(one.name, one.version): number for number, one in world.by_id.items()})
-        flow = Flow(
+        self._flow = flow = Flow(
             FlowSettings(
                 in_flight_max=size.in_flight_max, breaker_timeouts=size.breaker_timeouts, breaker_pause_seconds=2
             ),
@@ -269,6 +302,11 @@ class Coordinator:
         self._stopping.set()
         await asyncio.wait(beside)
         self.life.kill()
+
+    def in_hand(self) -> int:
+        """How much it has on its way, or thinks it has: messages, and actions of participants that are limited."""
+        states = self._flow.states() if self._flow.counts_slots else []
+        return len(self.engine.relay.known()) + self.engine.relay.in_flight + sum(state.in_flight for state in states)
 
     def stop(self) -> None:
         """Ask it to end in order."""
