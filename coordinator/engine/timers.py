@@ -168,13 +168,17 @@ class Gate:
         end = probe.ends.get(owned.part)
         return end is not None and self.reached(owned) >= end
 
-    def counting_ms(self, deadline_ms: int, due_ms: int) -> int:
-        """Up to which moment a saga's deadlines count where the gate is open for one of them, which was due later.
+    def counting_ms(self, active: ActiveSaga, deadline_ms: int) -> int:
+        """Up to which moment a saga's deadlines count where the gate is open for the earliest.
 
-        What arrived after the probe may not be read yet, so that a deadline after it must wait for another one.
+        What arrived after the probe may not be read yet, and a later deadline may have more delays of ours to add: such
+        a one must wait for a probe of its own.
         """
-        probed_ms = deadline_ms if self.probe is None else self.probe.at_ms - (due_ms - deadline_ms)
-        return max(deadline_ms, probed_ms)
+        probed_ms = deadline_ms if self.probe is None else self.probe.at_ms
+        moments = (*(step.deadline_ms for step in active.saga.steps), active.saga.expires_ms)
+        later = (moment for moment in moments if moment is not None and moment > deadline_ms)
+        early = (moment - 1 for moment in later if self.due_ms(active, moment) > probed_ms)
+        return max(deadline_ms, min((*early, probed_ms)))
 
     def reached(self, owned: Owned) -> int:
         """How far a partition is processed, between two batches.
@@ -293,7 +297,7 @@ class Timers:
                 self._wheel.set(saga_id, due_ms)
             elif self.gate.open_for(partition, due_ms):
                 del self._waiting[saga_id]
-                self.counting_ms[saga_id] = self.gate.counting_ms(deadline_ms, due_ms)
+                self.counting_ms[saga_id] = self.gate.counting_ms(active, deadline_ms)
                 ready.append(active)
                 if len(ready) >= FIRE_MAX:
                     break

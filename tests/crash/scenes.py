@@ -18,12 +18,24 @@ from tests.e2e.world import PARTITIONS, READY_S, event_headers
 BAD: Final = 2
 PARTICIPANT: Final = "payment"
 SLOW_S: Final = 1.5
+IDLE_S: Final = 2.5  # longer than the coordinator goes on hoping for a batch that deletes rows in passing
+IDLE: Final = frozenset({"O4", "O5"})  # passed only when nothing else is to be done
 
 
 async def bring_orders(stage: Stage, way: str) -> None:
     """Ask for sagas over Kafka."""
     orders = orders_of(way)
     stage.expect(orders, ending(way))
+    await stage.request_starts(orders, PATIENT)
+
+
+async def bring_slow_orders(stage: Stage, way: str) -> None:
+    """Ask for sagas over Kafka whose payment, or its undoing, keeps them waiting."""
+    orders = orders_of(way)
+    stage.expect(orders, ending(way))
+    for one in orders:
+        command = "RefundPayment" if way == COMPENSATING else "ProcessPayment"
+        await stage.fault("payment", "slow", command=command, match=one["customer_id"], seconds=IDLE_S)
     await stage.request_starts(orders, PATIENT)
 
 
@@ -54,8 +66,9 @@ async def bring_silence(stage: Stage, way: str) -> None:
 
 async def play_orders(stage: Stage, run: Run) -> None:
     """The coordinator dies at a point of replies or of the relay while sagas run."""
+    bring, wave_s = (bring_slow_orders, IDLE_S + WAVE_S) if run.point in IDLE else (bring_orders, WAVE_S)
     async with stage.run(run):
-        await stage.kill_in_waves(COORDINATOR, run, partial(bring_orders, stage, run.way))
+        await stage.kill_in_waves(COORDINATOR, run, partial(bring, stage, run.way), wave_s)
 
 
 async def play_timers(stage: Stage, run: Run) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from coordinator.engine.timers import Gate, Probe, Timers
+from coordinator.engine.timers import Timers
 from tests.unit.engine.test_worker import Bench, RealClock, _started
 
 HOUR_S = 3_600
@@ -28,13 +28,3 @@ async def test_a_held_timer_has_waited_since_it_was_due_whoever_took_its_partiti
         assert overdue_s > HOUR_S / 2
         assert timers.due(bench.ownership.owned) == []  # nobody has asked Kafka how far there is to read
         assert (timers.held, round(timers.held_s)) == (1, round(overdue_s))
-
-
-def test_a_gate_that_is_open_for_one_deadline_is_not_open_for_those_after_its_probe() -> None:
-    """What had arrived when Kafka was asked is read: only deadlines until then count, however long Postgres takes."""
-    nowhere: Any = None
-    gate = Gate(nowhere, nowhere, nowhere)
-    gate.probe = Probe(at_ms=1_000, ends={})
-    assert gate.counting_ms(deadline_ms=900, due_ms=900) == 1_000
-    assert gate.counting_ms(deadline_ms=900, due_ms=960) == 940  # our own delays are added to each
-    assert gate.counting_ms(deadline_ms=900, due_ms=1_000) == 900

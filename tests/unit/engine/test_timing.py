@@ -164,6 +164,42 @@ async def test_an_outage_does_not_make_a_pause_longer() -> None:
     assert the_gate.due_ms(active, deadline_ms) == deadline_ms
 
 
+def beside(active: ActiveSaga, deadline_ms: int) -> ActiveSaga:
+    """Let a second command of a saga be out, with a deadline of its own."""
+    also = msgspec.structs.replace(active.saga.steps[1], outcome=Outcome.ISSUED, attempt=1, deadline_ms=deadline_ms)
+    steps = (active.saga.steps[0], also, *active.saga.steps[2:])
+    active.saga = msgspec.structs.replace(active.saga, steps=steps)
+    return active
+
+
+def test_a_gate_that_is_open_for_one_deadline_is_not_open_for_those_after_its_probe() -> None:
+    """What had arrived when Kafka was asked is read: only deadlines until then count, however long Postgres takes."""
+    the_gate, now = gate(HandClock(), Ends())
+    active = saga_issued_at(now.now_ms())
+    first_ms = active.saga.deadline_ms or 0
+    active = beside(active, first_ms + 500)
+    the_gate.probe = Probe(first_ms + 100, {})
+    assert the_gate.counting_ms(active, first_ms) == first_ms + 100
+    the_gate.probe = Probe(first_ms + 900, {})
+    assert the_gate.counting_ms(active, first_ms) == first_ms + 900
+
+
+def test_a_deadline_that_an_outage_has_put_off_does_not_count_with_that_of_another() -> None:
+    """What was out when Kafka went has longer than what was sent when it was back, though both are due by the clock."""
+    the_gate, now = gate(HandClock(), Ends())
+    active = saga_issued_at(now.now_ms())
+    first_ms = active.saga.deadline_ms or 0
+    active = beside(active, first_ms + 500)
+    patient = replace(active.definition.steps[1], timeout=HOUR)
+    steps = (active.definition.steps[0], patient, *active.definition.steps[2:])
+    active.definition = replace(active.definition, steps=steps)
+    the_gate.outages.add(now.now_ms() - 30_000, now.now_ms() - 1_000)
+    the_gate.probe = Probe(first_ms + 900, {})
+    assert the_gate.counting_ms(active, first_ms) == first_ms + 499
+    the_gate.probe = Probe(first_ms + 500 + 29_000 + RECOVERY_MS, {})
+    assert the_gate.counting_ms(active, first_ms) == the_gate.probe.at_ms
+
+
 async def test_an_outage_that_costs_us_our_partitions_is_an_outage_all_the_same() -> None:
     """The group may take the partitions away while Kafka is away; when they come back, no deadline passes for it."""
     clock, ends = HandClock(), Ends()
