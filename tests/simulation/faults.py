@@ -14,51 +14,51 @@ OFF = 0.4  # the share of faults that a run does without
 
 RATES: dict[str, float] = {
     # the database
-    "commit_lost": 0.08,  # the statement is not executed, and the session is gone
-    "commit_unheard": 0.1,  # it is committed, and the answer is lost
-    "commit_late": 0.04,  # the session is gone, and the server executes the statement some seconds later
-    "contended": 0.05,  # a lock was not to be had in time
-    "query_lost": 0.04,  # any other statement: not executed, or its answer lost
-    "query_unheard": 0.04,
-    "query_late": 0.03,
-    "database_slow": 0.05,
-    "database_away": 2.0,  # things that happen once a while have a rate per minute
+    "commit_lost": 0.12,  # the statement is not executed, and the session is gone
+    "commit_unheard": 0.18,  # it is committed, and the answer is lost
+    "commit_late": 0.08,  # the session is gone, and the server executes the statement some seconds later
+    "contended": 0.1,  # a lock was not to be had in time
+    "query_lost": 0.07,  # any other statement: not executed, or its answer lost
+    "query_unheard": 0.07,
+    "query_late": 0.05,
+    "database_slow": 0.08,
+    "database_away": 3.0,  # things that happen once a while have a rate per minute
     "database_clock": 1.0,
     # the broker
-    "publish_lost": 0.08,
-    "publish_unheard": 0.1,
-    "publish_twice": 0.08,
-    "broker_slow": 0.05,
-    "broker_away": 2.0,
-    "tail_lost": 1.5,
-    "fetch_failed": 0.04,
-    "offsets_unknown": 0.06,
-    "offset_commit_unheard": 0.1,
+    "publish_lost": 0.14,
+    "publish_unheard": 0.18,
+    "publish_twice": 0.16,
+    "broker_slow": 0.08,
+    "broker_away": 3.0,
+    "tail_lost": 2.0,
+    "fetch_failed": 0.08,
+    "offsets_unknown": 0.1,
+    "offset_commit_unheard": 0.3,
     # the group and its members
-    "rebalance": 6.0,
-    "kill": 5.0,
-    "stop": 3.0,
+    "rebalance": 9.0,
+    "kill": 8.0,
+    "stop": 5.0,
     "kill_at_await": 0.0015,
-    "pause": 8.0,
+    "pause": 10.0,
     # participants
-    "reply_lost": 0.1,
-    "reply_late": 0.12,
-    "reply_twice": 0.2,
-    "reply_delayed": 0.15,
-    "command_again": 0.1,
-    "command_overtaken": 0.05,
-    "refusal": 0.1,
-    "not_now": 0.12,
+    "reply_lost": 0.15,
+    "reply_late": 0.2,
+    "reply_twice": 0.4,
+    "reply_delayed": 0.3,
+    "command_again": 0.2,
+    "command_overtaken": 0.1,
+    "refusal": 0.15,
+    "not_now": 0.18,
     "undo_fails": 0.25,
-    "lie": 0.08,  # a second, other answer to what was answered already
-    "participant_away": 2.0,
+    "lie": 0.15,  # a second, other answer to what was answered already
+    "participant_away": 3.0,
     # performers of choreographies
-    "event_lost": 0.1,
-    "event_late": 0.1,
-    "event_twice": 0.1,
+    "event_lost": 0.15,
+    "event_late": 0.2,
+    "event_twice": 0.2,
     # others who write to the reply topic
-    "junk": 0.3,
-    "start_twice": 0.2,
+    "junk": 0.6,
+    "start_twice": 0.4,
     "verb": 0.5,
     "verb_twice": 0.4,
 }
