@@ -65,6 +65,13 @@ TIERS: Sequence[Tier] = (
         12 * MINUTE_S,
     ),
     Tier(
+        "inputs",
+        "the whole catalogue of bad input, and changes of each row, at one stack with sagas of every kind",
+        _pytest("tests/catalogue"),
+        10 * MINUTE_S,
+        measures=True,
+    ),
+    Tier(
         "fuzz",
         "random and mutated bytes for everything that reads what strangers send",
         ("-m", "tests.prove.fuzz", "--minutes", "10"),

@@ -93,14 +93,14 @@ class Bench:
         self.engine: Coordinator
         self._pool: list[list[Target]] = [[] for _ in range(PARTITIONS)]
 
-    async def open(self) -> None:
-        """Start the engine; let its topic take records of any size and time."""
+    async def open(self, role: str = "engine", **settings: str) -> None:
+        """Start the engine, alone or with more; let its topic take records of any size and time."""
         admin = AIOKafkaAdminClient(bootstrap_servers=self.world.stack.kafka.bootstrap_servers)
         await admin.start()
         configs = {"max.message.bytes": "8388608", "message.timestamp.after.max.ms": str(2**62)}
         await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, self.topic, configs=configs)])
         await admin.close()
-        self.engine = await self.world.launched("engine", "engine")
+        self.engine = await self.world.launched("engine", role, **settings)
 
     async def targets(self, count: int = 1) -> list[Target]:
         """Take sagas of one partition that wait for their first reply."""
@@ -108,6 +108,12 @@ class Bench:
         if len(self._pool[part]) < count:
             await self._fill()
         return [self._pool[part].pop() for _ in range(count)]
+
+    async def target_of(self, part: int) -> Target:
+        """Take a saga of one partition that waits for its first reply."""
+        while not self._pool[part]:
+            await self._fill()
+        return self._pool[part].pop()
 
     async def _fill(self) -> None:
         orders = [order() for _ in range(POOL)]
