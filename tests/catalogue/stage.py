@@ -50,6 +50,7 @@ class Stage:
         """Start participants and the coordinator; make a key for each role."""
         await self.world.open()
         await self.bench.open("all", **SETTINGS)
+        await self.bench.allow_any_record(self.events_topic)
         self.pid = self.bench.engine.child.pid
         environment = self.world.environment()
         made = await asyncio.to_thread(saga, environment, "keys", "bootstrap", "root")
@@ -90,9 +91,14 @@ class Stage:
         assert answer.status == 200, answer.body
         return answer.json
 
-    async def say(self, order: Mapping[str, Any]) -> None:
-        """Publish that an order was made, as the shop of the choreography does."""
+    @property
+    def events_topic(self) -> str:
+        """Where the shop of the choreography publishes what happens."""
+        return f"{self.world.prefix}shop.events"
+
+    async def say(self, order: Mapping[str, Any], part: int | None = None) -> None:
+        """Publish that an order was made, as the shop does; in some partition, or in this one."""
         producer = await self.world.producer()
         headers = event_headers("OrderCreated", "shop", ce_subject=order["order_id"])
         key, value = order["order_id"].encode(), msgspec.json.encode(order)
-        await producer.send_and_wait(f"{self.world.prefix}shop.events", value, key=key, headers=headers)
+        await producer.send_and_wait(self.events_topic, value, key=key, headers=headers, partition=part)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from tests.catalogue.shots import Call, Shot
 from tests.catalogue.stage import Stage
+from tests.e2e.orders import order
+from tests.e2e.world import PARTITIONS
 from tests.integration.api.server import Answer
 from tests.integration.engine.batches import flood
 from tests.integration.engine.bench import Target
@@ -24,11 +26,12 @@ class Sent:
     records: list[tuple[Shot, int]]
     requests: list[tuple[Call, Answer]]
     noise: dict[str, bytes]
+    observed: set[str]
 
     @property
     def begun(self) -> set[str]:
-        """The sagas that a request began, because a change had made it a good one."""
-        return {saga_id for _, answer in self.requests for saga_id in _begun(answer)}
+        """The sagas that a request began, because a change had made it a good one, and those of good events."""
+        return {saga_id for _, answer in self.requests for saga_id in _begun(answer)} | self.observed
 
 
 async def rage(
@@ -39,7 +42,10 @@ async def rage(
     flooded: Target,
     dice: random.Random,
 ) -> Sent:
-    """Send all of it in an order that the dice decide, beside a flood; returns when it was answered and consumed."""
+    """Send all of it in an order that the dice decide, beside a flood; returns when it was answered and consumed.
+
+    What is bad for the topic of replies is bad for a topic of events, so that gets it as well.
+    """
     everything: list[Shot | Call | str] = [*shots, *calls, *noise]
     dice.shuffle(everything)
     free = asyncio.Semaphore(AT_ONCE)
@@ -51,6 +57,7 @@ async def rage(
         for one in everything:
             if isinstance(one, Shot):
                 records.append((one, group.create_task(_produce(stage, one))))
+                group.create_task(_produce(stage, one, stage.events_topic))
                 continue
             await free.acquire()
             if isinstance(one, Call):
@@ -66,12 +73,20 @@ async def rage(
         [(shot, task.result()) for shot, task in records],
         [(call, task.result()) for call, task in requests],
         {name: task.result() for name, task in noises.items()},
+        {await _observed_behind_it(stage, part) for part in range(PARTITIONS)},
     )
 
 
-async def _produce(stage: Stage, shot: Shot) -> int:
-    [offset] = await stage.bench.send(shot.target.part, shot.raw)
+async def _produce(stage: Stage, shot: Shot, topic: str | None = None) -> int:
+    [offset] = await stage.bench.send(shot.target.part, shot.raw, topic=topic)
     return offset
+
+
+async def _observed_behind_it(stage: Stage, part: int) -> str:
+    """Begin a saga that is observed with a good event behind all the bad ones of a partition; answers its id."""
+    seen = order()
+    await stage.say(seen, part)
+    return await stage.world.saga_of(seen)
 
 
 def _ask(stage: Stage, call: Call) -> Answer:

@@ -95,12 +95,16 @@ class Bench:
 
     async def open(self, role: str = "engine", **settings: str) -> None:
         """Start the engine, alone or with more; let its topic take records of any size and time."""
+        await self.allow_any_record(self.topic)
+        self.engine = await self.world.launched("engine", role, **settings)
+
+    async def allow_any_record(self, topic: str) -> None:
+        """Let a topic take records of any size and time."""
         admin = AIOKafkaAdminClient(bootstrap_servers=self.world.stack.kafka.bootstrap_servers)
         await admin.start()
         configs = {"max.message.bytes": "8388608", "message.timestamp.after.max.ms": str(2**62)}
-        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, self.topic, configs=configs)])
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs=configs)])
         await admin.close()
-        self.engine = await self.world.launched("engine", role, **settings)
 
     async def targets(self, count: int = 1) -> list[Target]:
         """Take sagas of one partition that wait for their first reply."""
@@ -123,12 +127,12 @@ class Bench:
         for row in await self.world.rows("SELECT id::text, part FROM saga WHERE business_key = ANY($1)", keys):
             self._pool[row["part"]].append(Target(row["id"], row["part"]))
 
-    async def send(self, part: int, *raws: Raw) -> list[int]:
-        """Send records to a partition of the reply topic; answers their offsets."""
+    async def send(self, part: int, *raws: Raw, topic: str | None = None) -> list[int]:
+        """Send records to a partition, of the reply topic or another one; answers their offsets."""
         producer = await self.world.producer()
         sent = [
             await producer.send(
-                self.topic,
+                topic or self.topic,
                 raw.value,
                 key=raw.key,
                 headers=raw.headers,
