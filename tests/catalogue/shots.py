@@ -124,8 +124,9 @@ def _weak(stage: Stage, dice: random.Random) -> Iterator[Call]:
 
 def _odd_ids(stage: Stage, dice: random.Random, known: tuple[tuple[str, str], ...]) -> Iterator[Call]:
     routes = [route for route in stage.routes.routes if "{" in route.path]
+    of_sagas = [route for route in routes if "{saga_id}" in route.path]
     for odd in IDS:
-        route = dice.choice(routes)
+        route = dice.choice(of_sagas if odd.isdigit() else routes)  # letters and incidents have numbers
         body = json.dumps(route.example).encode() if route.method == "POST" else None
         yield Call(f"H22 {odd[:20]}", route.method, stage.routes.place(route, odd), body, (*known, *TYPED), 404)
 

@@ -29,9 +29,9 @@ class Sent:
     observed: set[str]
 
     @property
-    def begun(self) -> set[str]:
-        """The sagas that a request began, because a change had made it a good one, and those of good events."""
-        return {saga_id for _, answer in self.requests for saga_id in _begun(answer)} | self.observed
+    def answered(self) -> set[str]:
+        """The sagas that a request began, because a change had made it a good one."""
+        return {saga_id for _, answer in self.requests for saga_id in _begun(answer)}
 
 
 async def rage(

@@ -41,7 +41,7 @@ STATUSES = {
 # One change for each kind of row that a digest holds; none that the coordinator would mind.
 CHANGES = {
     "saga": "UPDATE saga SET traceparent = 'x' WHERE id = (SELECT min(id::text)::uuid FROM saga)",
-    "saga_key": "UPDATE saga_key SET input_hash = sha256('x') WHERE saga_id IN (SELECT saga_id FROM saga_key LIMIT 1)",
+    "saga_key": "UPDATE saga_key SET input_hash = sha256('x') WHERE saga_id = (SELECT min(id::text)::uuid FROM saga)",
     "saga_log": "UPDATE saga_log SET data = 'x' WHERE saga_id IN (SELECT id FROM saga WHERE status = 'failed' LIMIT 1)",
     "saga_label": "UPDATE saga_label SET value = 'x'",
     "incident": "UPDATE incident SET detail = 'x'",
@@ -82,7 +82,8 @@ def test_no_saga_begins_that_was_not_answered(aftermath: Aftermath) -> None:
 
     Neither did an observed one, but for those of the good events behind the bad ones of each partition.
     """
-    assert aftermath.after.sagas.keys() - aftermath.before.sagas.keys() == aftermath.sent.begun
+    begun = aftermath.after.sagas.keys() - aftermath.before.sagas.keys()
+    assert begun == aftermath.sent.answered | aftermath.sent.observed
 
 
 @pytest.mark.parametrize("table", [*digest.OTHERS, "dead_letter"])
@@ -113,9 +114,11 @@ async def test_every_record_gets_the_verdict_of_its_row(stage: Stage, aftermath:
         shot.verdict for shot, _ in aftermath.sent.records if shot.verdict is not None
     )
     unknown = sum(shot.verdict is None for shot, _ in aftermath.sent.records)
+    hints = len(aftermath.sent.answered)  # the API tells an engine of each saga that it began, on the same topic
     for verdict, count in aftermath.verdicts.items():
-        assert known[verdict] <= count <= known[verdict] + unknown, verdict
-    assert sum(aftermath.verdicts.values()) == FLOOD + len(aftermath.sent.records)
+        assert known[verdict] <= count <= known[verdict] + unknown + hints, verdict
+    ours = FLOOD + len(aftermath.sent.records)
+    assert ours <= sum(aftermath.verdicts.values()) <= ours + hints
     rows = await stage.world.rows(
         "SELECT * FROM dead_letter WHERE id > $1 AND kind = 'record'", aftermath.before.last_letter
     )
@@ -181,7 +184,9 @@ async def test_a_change_would_have_been_noticed(stage: Stage, aftermath: Afterma
     before = await digest.take(stage, aftermath.before.last_letter)
     await stage.world.rows(CHANGES[table])
     after = await digest.take(stage, aftermath.before.last_letter)
-    assert (before.sagas == after.sagas) is (table not in digest.OF_SAGAS)
+    # Those that began in the storm are as impatient as they ship.
+    moved = [saga_id for saga_id in aftermath.before.sagas if before.sagas[saga_id] != after.sagas[saga_id]]
+    assert bool(moved) is (table in digest.OF_SAGAS)
     changed = {name for name, word in before.others.items() if after.others[name] != word}
     assert changed == {table} - {*digest.OF_SAGAS}
 
