@@ -35,7 +35,7 @@ async def storm(stage: Stage, dice: random.Random) -> Aftermath:
     changed = await shots.mutations_of_kafka(stage, dice)
     waiting = [await stage.bench.target_of(part) for part in range(PARTITIONS)]
     await stage.look_up(waiting[0].saga_id)
-    calls = await asyncio.to_thread(shots.rows_of_rest, stage, dice)
+    calls = [*await asyncio.to_thread(shots.rows_of_rest, stage, dice), *await shots.acts_of_rest(stage)]
     changed_calls = shots.mutations_of_rest(stage, dice)
     noise = raw_requests(f"Authorization: Bearer {stage.guarded.tokens['admin']}")
     await eventually(lambda: is_quiet(stage), what="nothing is on its way before the storm")

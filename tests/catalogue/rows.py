@@ -94,7 +94,11 @@ KAFKA: dict[int, Row] = {
     34: Row(
         "a reply of an earlier generation", ("e2e/test_shapes.py::test_k34_a_reply_of_an_earlier_generation_is_stale",)
     ),
-    35: _record("a reply for a saga that has ended", decided="sagas are not purged; an unknown one is K24"),
+    35: _record(
+        "a reply for a saga that has ended, or has been archived",
+        "integration/choreography/test_observer.py::test_an_archived_saga_is_not_begun_again",
+        decided="one that somebody has archived is an unknown saga, K24",
+    ),
     36: _record("replies of the other direction"),
     37: _record("a key that is not the saga's"),
     38: _record("another participant's reply"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,7 @@ from tests.prove.kept import Input
 PER_RECORD = 3
 PER_REQUEST = 2
 SAFE = "/?&=%.:+-_~"  # of a target that is sent as it stands; the rest is quoted, as a client has to
+VERB = re.compile(r"/v1/sagas/\{saga_id\}/[a-z]+")
 WEAK = ("viewer", "service", "operator")
 
 
@@ -41,14 +43,14 @@ class Shot:
 
 @dataclass(frozen=True)
 class Call:
-    """One request, as whoever `headers` make of it; no status is any but a fault of ours."""
+    """One request, as whoever `headers` make of it; without statuses it may get any but that of a fault of ours."""
 
     name: str
     method: str
     target: str
     body: bytes | None
     headers: tuple[tuple[str, str], ...]
-    status: int | None
+    statuses: tuple[int, ...] = ()
 
 
 async def rows_of_kafka(stage: Stage) -> list[Shot]:
@@ -82,17 +84,39 @@ def rows_of_rest(stage: Stage, dice: random.Random) -> list[Call]:
     token = stage.guarded.tokens["admin"]
     known = (_bearer(token),)
     plain = [
-        Call(case.name, case.method, case.target, case.body, (*known, *case.headers), case.status)
+        Call(case.name, case.method, case.target, case.body, (*known, *case.headers), (case.status,))
         for case in (*BODIES, *PLACES, *LISTS)
     ]
     posts = [route for route in stage.routes.routes if route.method == "POST"]
     for name, (status, body, headers) in MALFORMED.items():
         target = stage.routes.place(dice.choice(posts))
-        plain.append(Call(f"{name} to {target}", "POST", target, body, (*known, *headers), status))
+        plain.append(Call(f"{name} to {target}", "POST", target, body, (*known, *headers), (status,)))
     for name, headers in strangers(token).items():
         route = dice.choice(stage.routes.routes)
-        plain.append(Call(name, route.method, stage.routes.place(route), None, headers, 401))
+        plain.append(Call(name, route.method, stage.routes.place(route), None, headers, (401,)))
     return [*plain, *_weak(stage, dice), *_odd_ids(stage, dice, known), *_odd_lists(stage, dice, known)]
+
+
+async def acts_of_rest(stage: Stage) -> list[Call]:
+    """Each verb on a saga of each status: at a version that never was, and as a mere preview at its own (H24, H26)."""
+    known = (_bearer(stage.guarded.tokens["admin"]), *TYPED)
+    sagas = await stage.world.rows(
+        "SELECT DISTINCT ON (status) id::text, status, version FROM saga ORDER BY status, id"
+    )
+    calls = []
+    for route in stage.routes.routes:
+        if route.method != "POST" or not VERB.fullmatch(route.path):
+            continue
+        for saga in sagas:
+            target = route.path.replace("{saga_id}", saga["id"])
+            stale = json.dumps({**route.example, "expected_version": saga["version"] + 7}).encode()
+            shown = json.dumps({**route.example, "expected_version": saga["version"]}).encode()
+            name = f"{target.rpartition('/')[2]} of a {saga['status']} saga"
+            calls.append(Call(f"H26 {name}", "POST", target, stale, known, (409, 412, 422)))
+            calls.append(
+                Call(f"H24 preview: {name}", "POST", f"{target}?preview=true", shown, known, (200, 409, 412, 422))
+            )
+    return calls
 
 
 def mutations_of_rest(stage: Stage, dice: random.Random) -> list[Call]:
@@ -108,7 +132,7 @@ def mutations_of_rest(stage: Stage, dice: random.Random) -> list[Call]:
                 body = _changed(dice, Input((), None, body), Input((), None, dice.choice(with_body).body)).value
             else:
                 target = _other_place(dice, case, dice.choice(cases))
-            calls.append(Call(f"{case.name}~{number}", case.method, target, body, (*known, *case.headers), None))
+            calls.append(Call(f"{case.name}~{number}", case.method, target, body, (*known, *case.headers)))
     return calls
 
 
@@ -119,7 +143,7 @@ def _weak(stage: Stage, dice: random.Random) -> Iterator[Call]:
             if route.operation["x-permission"] not in granted and not dice.randrange(3):
                 headers = (_bearer(stage.guarded.tokens[role]), *TYPED)
                 body = b"{}" if route.method == "POST" else None
-                yield Call(f"H2 {role}", route.method, stage.routes.place(route), body, headers, 403)
+                yield Call(f"H2 {role}", route.method, stage.routes.place(route), body, headers, (403,))
 
 
 def _odd_ids(stage: Stage, dice: random.Random, known: tuple[tuple[str, str], ...]) -> Iterator[Call]:
@@ -128,7 +152,7 @@ def _odd_ids(stage: Stage, dice: random.Random, known: tuple[tuple[str, str], ..
     for odd in IDS:
         route = dice.choice(of_sagas if odd.isdigit() else routes)  # letters and incidents have numbers
         body = json.dumps(route.example).encode() if route.method == "POST" else None
-        yield Call(f"H22 {odd[:20]}", route.method, stage.routes.place(route, odd), body, (*known, *TYPED), 404)
+        yield Call(f"H22 {odd[:20]}", route.method, stage.routes.place(route, odd), body, (*known, *TYPED), (404,))
 
 
 def _odd_lists(stage: Stage, dice: random.Random, known: tuple[tuple[str, str], ...]) -> Iterator[Call]:
@@ -145,7 +169,7 @@ def _odd_lists(stage: Stage, dice: random.Random, known: tuple[tuple[str, str], 
         ]
         for value in values:
             target = f"{stage.routes.place(dice.choice(lists))}?{name}={value}"
-            yield Call(f"{name}={value[:20]} at {target[:40]}", "GET", target, None, known, status)
+            yield Call(f"{name}={value[:20]} at {target[:40]}", "GET", target, None, known, (status,))
 
 
 def _bearer(token: str) -> tuple[str, str]:
