@@ -14,7 +14,7 @@ from tests.catalogue.stage import Stage
 from tests.catalogue.storm import Sent, rage
 from tests.e2e.world import PARTITIONS, eventually
 from tests.integration.api.bad_requests import raw_requests
-from tests.integration.engine.bench import VERDICTS, Target
+from tests.integration.engine.bench import PATIENCE_S, VERDICTS, Target
 
 
 @dataclass
@@ -38,12 +38,12 @@ async def storm(stage: Stage, dice: random.Random) -> Aftermath:
     calls = [*await asyncio.to_thread(shots.rows_of_rest, stage, dice), *await shots.acts_of_rest(stage)]
     changed_calls = shots.mutations_of_rest(stage, dice)
     noise = raw_requests(f"Authorization: Bearer {stage.guarded.tokens['admin']}")
-    await eventually(lambda: is_quiet(stage), what="nothing is on its way before the storm")
+    await eventually(lambda: is_quiet(stage), within_s=PATIENCE_S, what="nothing is on its way before the storm")
     before, counted = await take(stage), await _verdicts(stage)
     batches = await send_batches(stage, waiting[0])
     sent = await rage(stage, [*rows, *changed], [*calls, *changed_calls], noise, waiting[0], dice)
     sent.records += batches
-    await eventually(lambda: is_quiet(stage), what="nothing is on its way after the storm")
+    await eventually(lambda: is_quiet(stage), within_s=PATIENCE_S, what="nothing is on its way after the storm")
     after, now = await take(stage, before.last_letter), await _verdicts(stage)
     figures = {
         "kafka_rows": len(rows) + len(batches) + 2,  # what was rolled back, and the flood

@@ -9,12 +9,12 @@ from tests.catalogue.stage import Stage
 from tests.e2e.definitions import PATIENT
 from tests.e2e.orders import REFUSED, order
 from tests.e2e.world import PARTITIONS, eventually
-from tests.integration.engine.bench import reply
+from tests.integration.engine.bench import PATIENCE_S, reply
 from tests.integration.engine.cases import reserve, turn_back
 
 UNREFUNDABLE = "unrefundable"
 STATUS = "SELECT bool_and(status = $2) FROM saga WHERE id = ANY($1::uuid[])"
-KEY_STATUS = "SELECT status = $2 FROM saga WHERE business_key = $1"
+OBSERVED = "SELECT EXISTS (SELECT FROM saga WHERE business_key = $1 AND status = $2)"
 
 
 async def populate(stage: Stage) -> None:
@@ -23,7 +23,7 @@ async def populate(stage: Stage) -> None:
     await stage.send_participants_home()
     await _let_some_wait(stage)
     await _let_some_be_operated(stage)
-    await eventually(lambda: is_quiet(stage), what="nothing is on its way")
+    await eventually(lambda: is_quiet(stage), within_s=PATIENCE_S, what="nothing is on its way")
 
 
 async def is_quiet(stage: Stage) -> bool:
@@ -47,9 +47,9 @@ async def _let_some_end(stage: Stage) -> None:
     ids = [await engine.start_many(orders, PATIENT) for orders in (done, undone, [stuck])]
     await stage.say(danced)
     for saga_ids, status in zip(ids, ("completed", "failed", "suspended"), strict=True):
-        await world.until(STATUS, saga_ids, status, within_s=60)
-    await world.until(f"SELECT EXISTS ({KEY_STATUS})", danced["order_id"], "completed", within_s=60)
-    await world.rest()
+        await world.until(STATUS, saga_ids, status, within_s=PATIENCE_S)
+    await world.until(OBSERVED, danced["order_id"], "completed", within_s=PATIENCE_S)
+    await world.rest(PATIENCE_S)
     await world.mend()
 
 
@@ -72,8 +72,8 @@ async def _let_some_wait(stage: Stage) -> None:
         await stage.post("/v1/sagas", {"definition": name, "input": order()})
     seen = order()
     await stage.say(seen)
-    await stage.world.until("SELECT EXISTS (SELECT 1 FROM saga_key WHERE business_key = $1)", seen["order_id"])
-    await stage.world.until("SELECT EXISTS (SELECT 1 FROM held_step)")
+    await stage.world.saga_of(seen, PATIENCE_S)
+    await stage.world.until("SELECT EXISTS (SELECT 1 FROM held_step)", within_s=PATIENCE_S)
 
 
 async def _let_some_be_operated(stage: Stage) -> None:
@@ -101,4 +101,4 @@ async def _suspend_in_bulk(stage: Stage) -> None:
     async def is_done() -> bool:
         return bool((await stage.get(f"/v1/batch-operations/{begun['id']}"))["state"] == "done")
 
-    await eventually(is_done, what="the batch operation is done")
+    await eventually(is_done, within_s=PATIENCE_S, what="the batch operation is done")

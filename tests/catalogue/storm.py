@@ -13,7 +13,7 @@ from tests.e2e.orders import order
 from tests.e2e.world import PARTITIONS
 from tests.integration.api.server import Answer
 from tests.integration.engine.batches import flood
-from tests.integration.engine.bench import Target
+from tests.integration.engine.bench import PATIENCE_S, Target
 
 AT_ONCE = 4  # requests in flight
 READ_S = 180.0  # for all records, of which the flood is nearly all
@@ -86,7 +86,7 @@ async def _observed_behind_it(stage: Stage, part: int) -> str:
     """Begin a saga that is observed with a good event behind all the bad ones of a partition; answers its id."""
     seen = order()
     await stage.say(seen, part)
-    return await stage.world.saga_of(seen)
+    return await stage.world.saga_of(seen, PATIENCE_S)
 
 
 def _ask(stage: Stage, call: Call) -> Answer:

@@ -21,7 +21,7 @@ from tests.e2e.world import PARTITIONS, eventually
 from tests.figures import keep
 from tests.integration.api.bad_requests import raw_requests
 from tests.integration.engine.batches import FLOOD, log_folder
-from tests.integration.engine.bench import reply
+from tests.integration.engine.bench import PATIENCE_S, reply
 
 pytestmark = pytest.mark.timeout(480)
 
@@ -180,7 +180,7 @@ async def test_every_partition_serves_at_once(stage: Stage, aftermath: Aftermath
 @pytest.mark.parametrize("table", CHANGES)
 async def test_a_change_would_have_been_noticed(stage: Stage, aftermath: Aftermath, table: str) -> None:
     """The digests are worth what they notice: one row of each kind that is changed makes them differ."""
-    await eventually(lambda: is_quiet(stage), what="nothing is on its way")
+    await eventually(lambda: is_quiet(stage), within_s=PATIENCE_S, what="nothing is on its way")
     before = await digest.take(stage, aftermath.before.last_letter)
     await stage.world.rows(CHANGES[table])
     after = await digest.take(stage, aftermath.before.last_letter)
@@ -197,7 +197,7 @@ async def test_sagas_that_rested_go_on(stage: Stage, aftermath: Aftermath) -> No
     await stage.call_participants_back()
     ids = await stage.bench.engine.start_many([order() for _ in range(3 * PARTITIONS)], PATIENT)
     query = "SELECT bool_and(status = 'completed') FROM saga WHERE id = ANY($1::uuid[])"
-    await stage.world.until(query, ids, within_s=60)
+    await stage.world.until(query, ids, within_s=PATIENCE_S)
     world = stage.world
     for part, end in (await world.end_offsets()).items():
         await stage.bench.consumed(part, end - 1)
