@@ -37,6 +37,12 @@ FIGURES: Mapping[str, Sequence[tuple[str, str]]] = {
         ("dead rows of any table at their most", "dead_rows_max"),
     ),
     "upgrades": (("cases that were gone through", "tests.passed"),),
+    "inputs": (
+        ("rows of the catalogue of records, as sent", "kafka_rows"),
+        ("rows of the catalogue of requests, as sent", "rest_rows"),
+        ("changes of them", "mutations"),
+        ("sagas whose rows are as they were", "sagas_untouched"),
+    ),
     "fuzz": (("minutes", "minutes"), ("inputs", "inputs"), ("of these accepted", "accepted"), ("corpus", "corpus")),
 }
 

@@ -15,6 +15,13 @@ REAL = (  # what plays on real servers, and who looks afterwards
     *(f"tests/e2e/{name}.py" for name in ("definitions", "orders", "transfers", "world")),
 )
 
+INPUTS = (  # the tables of what is bad, and what sends it
+    *(f"tests/integration/api/{name}.py" for name in ("bad_requests", "guarded", "routes", "server")),
+    *(f"tests/integration/engine/{name}.py" for name in ("batches", "bench", "cases")),
+    "tests/integration/kafka/helpers.py",
+    *(f"tests/prove/{name}.py" for name in ("inputs", "kept")),
+)
+
 
 @dataclass(frozen=True)
 class Tier:
@@ -80,7 +87,7 @@ TIERS: Sequence[Tier] = (
         "a real Kafka and a real Postgres that fail",
         _pytest("tests/faults"),
         40 * MINUTE_S,
-        ("tests/faults", *REAL),
+        ("tests/faults", "tests/figures.py", *REAL),
         measures=True,
     ),
     Tier(
@@ -96,6 +103,14 @@ TIERS: Sequence[Tier] = (
         _pytest("tests/e2e/test_mixed_versions.py"),
         12 * MINUTE_S,
         ("tests/e2e/test_mixed_versions.py", *REAL),
+    ),
+    Tier(
+        "inputs",
+        "the whole catalogue of bad input, and changes of each row, at one stack with sagas of every kind",
+        _pytest("tests/catalogue"),
+        15 * MINUTE_S,
+        ("tests/catalogue", "tests/figures.py", *INPUTS, *REAL),
+        measures=True,
     ),
     Tier(
         "fuzz",

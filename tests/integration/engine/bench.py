@@ -25,6 +25,7 @@ RESULTS: dict[str, dict[str, Any]] = {
     "send_confirmation": {"notice_id": "n-1"},
 }
 POOL = 60  # sagas that are started together
+PATIENCE_S = 90.0  # with a machine that is busy; nothing is promised about how long these things take
 Headers = list[tuple[str, bytes]]
 
 
@@ -93,14 +94,18 @@ class Bench:
         self.engine: Coordinator
         self._pool: list[list[Target]] = [[] for _ in range(PARTITIONS)]
 
-    async def open(self) -> None:
-        """Start the engine; let its topic take records of any size and time."""
+    async def open(self, role: str = "engine", **settings: str) -> None:
+        """Start the engine, alone or with more; let its topic take records of any size and time."""
+        await self.allow_any_record(self.topic)
+        self.engine = await self.world.launched("engine", role, **settings)
+
+    async def allow_any_record(self, topic: str) -> None:
+        """Let a topic take records of any size and time."""
         admin = AIOKafkaAdminClient(bootstrap_servers=self.world.stack.kafka.bootstrap_servers)
         await admin.start()
         configs = {"max.message.bytes": "8388608", "message.timestamp.after.max.ms": str(2**62)}
-        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, self.topic, configs=configs)])
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs=configs)])
         await admin.close()
-        self.engine = await self.world.launched("engine", "engine")
 
     async def targets(self, count: int = 1) -> list[Target]:
         """Take sagas of one partition that wait for their first reply."""
@@ -109,20 +114,27 @@ class Bench:
             await self._fill()
         return [self._pool[part].pop() for _ in range(count)]
 
+    async def target_of(self, part: int) -> Target:
+        """Take a saga of one partition that waits for its first reply."""
+        while not self._pool[part]:
+            await self._fill()
+        return self._pool[part].pop()
+
     async def _fill(self) -> None:
         orders = [order() for _ in range(POOL)]
         await self.world.request_starts(orders, PATIENT)
         keys = [made["order_id"] for made in orders]
-        await self.world.until("SELECT count(*) = $1 FROM saga WHERE business_key = ANY($2)", POOL, keys)
+        begun = "SELECT count(*) = $1 FROM saga WHERE business_key = ANY($2)"
+        await self.world.until(begun, POOL, keys, within_s=PATIENCE_S)
         for row in await self.world.rows("SELECT id::text, part FROM saga WHERE business_key = ANY($1)", keys):
             self._pool[row["part"]].append(Target(row["id"], row["part"]))
 
-    async def send(self, part: int, *raws: Raw) -> list[int]:
-        """Send records to a partition of the reply topic; answers their offsets."""
+    async def send(self, part: int, *raws: Raw, topic: str | None = None) -> list[int]:
+        """Send records to a partition, of the reply topic or another one; answers their offsets."""
         producer = await self.world.producer()
         sent = [
             await producer.send(
-                self.topic,
+                topic or self.topic,
                 raw.value,
                 key=raw.key,
                 headers=raw.headers,
@@ -133,13 +145,13 @@ class Bench:
         ]
         return [metadata.offset for metadata in await asyncio.gather(*sent)]
 
-    async def deliver(self, part: int, *raws: Raw, within_s: float = 30.0) -> list[int]:
+    async def deliver(self, part: int, *raws: Raw, within_s: float = PATIENCE_S) -> list[int]:
         """Send records and wait until the engine has consumed them; answers their offsets."""
         offsets = await self.send(part, *raws)
         await self.consumed(part, offsets[-1], within_s)
         return offsets
 
-    async def consumed(self, part: int, offset: int, within_s: float = 30.0) -> None:
+    async def consumed(self, part: int, offset: int, within_s: float = PATIENCE_S) -> None:
         """Wait until the engine is past an offset."""
         query = "SELECT next_offset > $2 FROM shard WHERE part = $1"
         await self.world.until(query, part, offset, within_s=within_s)

@@ -16,14 +16,20 @@ from tests.checker.checks import Expected, every_record_has_one_verdict
 from tests.checker.evidence import gather
 from tests.e2e.definitions import hasty
 from tests.e2e.orders import order
-from tests.integration.engine.bench import Bench, Target, reply
-from tests.integration.kafka.helpers import ATTRIBUTES_AT, CHECKSUM_AT, damage, with_checksum
+from tests.integration.engine.batches import (
+    BATCH_BYTES,
+    CODECS,
+    FLOOD,
+    break_checksum,
+    flood,
+    log_folder,
+    use_unknown_codec,
+)
+from tests.integration.engine.bench import Bench, reply
+from tests.integration.kafka.helpers import damage
 
-CODECS = ("gzip", "snappy", "lz4", "zstd")
-FLOOD = 100_000
 FLOOD_S = 60.0
 KEPT_MAX = FLOOD * 0.15
-BATCH_BYTES = 500_000
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -39,24 +45,10 @@ async def counted(bench: Bench) -> AsyncIterator[None]:
 @pytest.fixture
 def logs(stack: LocalStack) -> Path:
     """Give the folder of the broker's partitions."""
-    if not hasattr(stack.kafka, "close") or stack.kafka.kind != "jvm" or not _folder(stack).is_dir():
+    folder = log_folder(stack)
+    if folder is None:
         pytest.skip(f"needs the files of a Kafka that these tests have started, this is {stack.kafka.description}")
-    return _folder(stack)
-
-
-def _folder(stack: LocalStack) -> Path:
-    return stack.run.path / "data" / "kafka" / "logs"
-
-
-def break_checksum(batch: bytearray) -> None:
-    """Damage a batch on its way."""
-    batch[CHECKSUM_AT] ^= 0xFF
-
-
-def use_unknown_codec(batch: bytearray) -> None:
-    """Claim a codec that nobody has."""
-    batch[ATTRIBUTES_AT + 1] |= 0x07
-    batch[:] = with_checksum(batch)
+    return folder
 
 
 @pytest.mark.parametrize("codec", CODECS)
@@ -113,22 +105,6 @@ async def test_k43_a_flood_of_bad_records_passes(bench: Bench, capsys: pytest.Ca
     assert len(letters) < KEPT_MAX
     assert sum(letter["next_offset"] - letter["first_offset"] for letter in letters) == FLOOD
     assert {letter["reason"] for letter in letters} == {"not_json", "crowd"}
-
-
-async def flood(bench: Bench, target: Target) -> tuple[int, int]:
-    """Send the flood; answers its first and last offset."""
-    producer = AIOKafkaProducer(bootstrap_servers=bench.world.stack.kafka.bootstrap_servers, max_batch_size=BATCH_BYTES)
-    await producer.start()
-    bad = reply(target, b"{")
-    sent, left = [], FLOOD
-    while left:
-        batch = producer.create_batch()
-        while left and batch.append(key=bad.key, value=bad.value, timestamp=None, headers=bad.headers) is not None:
-            left -= 1
-        sent.append(await producer.send_batch(batch, bench.topic, partition=target.part))
-    offsets = [metadata.offset for metadata in await asyncio.gather(*sent)]
-    await producer.stop()
-    return min(offsets), min(offsets) + FLOOD - 1
 
 
 @pytest.fixture
