@@ -65,7 +65,7 @@ def a_refused_step_is_undone(use: Use) -> None:
     use(moves, "TO_BE_UNDONE", frozenset({Outcome.COMPLETED, Outcome.UNKNOWN, Outcome.FAILED}))
 
 
-@twin("I12", "I5", "I4", "I17")
+@twin("I12", "I5", "I4", "I17", "I18")
 def a_late_success_revives_the_step(use: Use) -> None:
     """A success that comes while the saga undoes takes it forward again."""
 

@@ -81,7 +81,7 @@ def a_late_publication_is_a_reason_to_ask_again(use: Use) -> None:
     use(machine, "TRANSITIONS", {**machine.TRANSITIONS, **{(status, PublicationDelayed): again for status in RUNNING}})
 
 
-@twin("I13")
+@twin("I13", "I11")
 def an_undo_that_failed_is_forgiven(use: Use) -> None:
     """What could not be undone counts as undone."""
 
