@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -338,6 +338,15 @@ def test_a_tier_reads_what_it_says(tier: Tier) -> None:
     assert all(file.exists() for file in files)
     programs = [file for place in files if "tests" in place.parts for file in [place, *place.rglob("*.py")]]
     for program in (file for file in programs if file.suffix == ".py"):
-        for name in re.findall(r"^(?:from|import) (tests|benchmarks)((?:\.\w+)*)", program.read_text(), re.MULTILINE):
-            path = "/".join("".join(name).split("."))
+        for path in _imported(program.read_text()):
             assert any(f"{path}/".startswith(f"{read.removesuffix('.py')}/") for read in tier.reads), (program, path)
+
+
+def _imported(text: str) -> Iterator[str]:
+    """Modules of tests and benchmarks that a module imports, as paths without their suffix."""
+    for module, names in re.findall(r"^from ((?:tests|benchmarks)[.\w]*) import ([^#\n]+)", text, re.MULTILINE):
+        path = module.replace(".", "/")
+        if (PROJECT / path).is_dir():
+            yield from (f"{path}/{name.split()[0]}" for name in names.split(","))
+        else:
+            yield path
