@@ -46,8 +46,10 @@ class Proof:
                 continue
             self._say(f"{place}: {tier.about}\n    {tier.command}")
             record = self._runner.run(tier, revision, self._machine)
-            if self._look(tier) != revision:
-                self._say(f"{place}: the tree has changed meanwhile, so nobody knows what was proven: run it again")
+            if self._look(tier).content != revision.content:
+                self._say(
+                    f"{place}: what it reads has changed meanwhile, so nobody knows what was proven: run it again"
+                )
                 return False
             self._records.keep(record)
             self._tell(place, record)

@@ -132,7 +132,21 @@ def test_a_tree_that_changes_meanwhile_is_not_proven(tmp_path: Path, said: list[
 
     assert not Proof([one], Records(state), runner, look, MACHINE, said.append).run([one])
     assert kept(tmp_path, "one") is None
-    assert "the tree has changed meanwhile" in said[-1]
+    assert "what it reads has changed meanwhile" in said[-1]
+
+
+def test_a_commit_meanwhile_that_changes_nothing_of_it_does_no_harm(tmp_path: Path, said: list[str]) -> None:
+    """It was proven of the commit at which it began, and of every one with the same content."""
+    one, state = passing("one"), tmp_path / "state"
+    runner = Runner(tmp_path, state, said.append)
+
+    def look(_: Tier) -> Revision:
+        return Revision("b" * 40, HERE.content) if runs(tmp_path, "one") else HERE
+
+    assert Proof([one], Records(state), runner, look, MACHINE, said.append).run([one])
+    record = kept(tmp_path, "one")
+    assert record is not None
+    assert record.revision == HERE
 
 
 def test_a_tier_that_fails_ends_the_run(proof: Callable[..., Proof], tmp_path: Path, said: list[str]) -> None:
