@@ -209,11 +209,13 @@ class Explanations:
             due_ms += story.definition.deadline_ms or 0
         if entry.event in ("SagaDeadlinePassed", "StartDue") and due_ms > self._latest_ms:
             raise Violation(f"I21 no deadline before its time: {entry}, due at {due_ms}")
+        # Whoever lets a saga go on that has turned back does not wait for an action either: it counts as unknown.
+        calls_off = entry.event in CANCELLING or (entry.event in ACTS and entry.status == "compensating")
         for command in story.commands.values():
             is_meant = command.step == entry.step and (command.direction != ACTION) is (told.resolution == "undone")
             if entry.event in SETTLING and is_meant:
                 command.open, command.answered = False, True
-            elif entry.event in CANCELLING and command.direction == ACTION:
+            elif calls_off and command.direction == ACTION:
                 command.open = False
 
     def _ask(self, story: _Story, entry: _Entry, sent: _Sent) -> None:
