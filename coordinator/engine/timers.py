@@ -36,7 +36,7 @@ PROBE_SOON_S = 0.1  # and when one does
 OUTAGE_S = 2.5  # no answer for longer than this is an outage
 OUTAGES_KEPT = 64
 SENT_LATE_MAX = 50_000  # commands whose lateness is remembered; about as many as the relay has on its way at most
-RECOVERY_MS = 10_000  # after an outage participants need a while to find the broker and their group again
+RECOVERY_MS = 10_000  # what participants may need after an outage to find the broker and their group again
 
 
 class Wheel:
@@ -92,9 +92,16 @@ class Outages:
         self._spans.append((from_ms, to_ms))
 
     def allowance_ms(self, issued_ms: int) -> int:
-        """How much longer a command issued at a moment may take, because Kafka was away since."""
-        away_ms = sum(max(0, to_ms - max(from_ms, issued_ms)) for from_ms, to_ms in self._spans)
-        return away_ms + RECOVERY_MS if away_ms else 0
+        """How much longer a command issued at a moment may take, because Kafka was away, or just back, since.
+
+        For its participant the outage goes on until it has found the broker and its group again.
+        """
+        away_ms, counted_ms = 0, issued_ms
+        for from_ms, to_ms in self._spans:
+            back_ms = to_ms + RECOVERY_MS
+            away_ms += max(0, back_ms - max(from_ms, counted_ms))
+            counted_ms = max(counted_ms, back_ms)
+        return away_ms
 
 
 class Probe(msgspec.Struct, frozen=True):

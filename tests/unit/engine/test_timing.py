@@ -100,10 +100,10 @@ def test_the_wheel_gives_no_more_than_is_asked_for() -> None:
 
 
 def test_an_outage_counts_only_for_commands_that_were_out() -> None:
-    """A command issued after the outage has its plain timeout; one issued before gets the outage and a while more."""
+    """A command issued well after it has its plain timeout; one issued before gets the outage and a while more."""
     outages = Outages()
     outages.add(1_000, 21_000)
-    assert outages.allowance_ms(issued_ms=22_000) == 0
+    assert outages.allowance_ms(issued_ms=21_000 + RECOVERY_MS) == 0
     assert outages.allowance_ms(issued_ms=500) == 20_000 + RECOVERY_MS
     assert outages.allowance_ms(issued_ms=11_000) == 10_000 + RECOVERY_MS
 
@@ -137,11 +137,28 @@ async def test_a_broker_that_was_away_moves_the_deadlines_of_what_was_out() -> N
     assert the_gate.due_ms(active, deadline_ms) >= deadline_ms + 20_000
 
 
+def test_who_is_asked_when_kafka_is_just_back_has_the_rest_of_the_while() -> None:
+    """Participants need a moment to find the broker and their group again, whatever was sent before or after."""
+    outages = Outages()
+    outages.add(1_000, 21_000)
+    assert outages.allowance_ms(issued_ms=21_000) == RECOVERY_MS
+    assert outages.allowance_ms(issued_ms=24_000) == RECOVERY_MS - 3_000
+    assert outages.allowance_ms(issued_ms=20_000) == RECOVERY_MS + 1_000
+
+
+def test_no_time_counts_twice_for_outages_that_follow_each_other() -> None:
+    """A broker that comes and goes puts a deadline off by the time during which it could not be met, and no more."""
+    outages = Outages()
+    for at_ms in (1_000, 5_000, 60_000):
+        outages.add(at_ms, at_ms + 3_000)
+    assert outages.allowance_ms(issued_ms=0) == (4_000 + 3_000 + RECOVERY_MS) + (3_000 + RECOVERY_MS)
+
+
 async def test_an_outage_before_a_command_leaves_its_deadline_alone() -> None:
     """However long the others of its definition may take: what was sent after the outage has its plain timeout."""
     clock, ends = HandClock(), Ends()
     the_gate, now = gate(clock, ends)
-    the_gate.outages.add(now.now_ms() - 30_000, now.now_ms() - 1_000)
+    the_gate.outages.add(now.now_ms() - 30_000, now.now_ms() - RECOVERY_MS)
     active = saga_issued_at(now.now_ms())
     deadline_ms = active.saga.deadline_ms or 0
     patient = replace(active.definition.steps[1], timeout=HOUR, compensation_timeout=HOUR)
@@ -193,10 +210,10 @@ def test_a_deadline_that_an_outage_has_put_off_does_not_count_with_that_of_anoth
     patient = replace(active.definition.steps[1], timeout=HOUR)
     steps = (active.definition.steps[0], patient, *active.definition.steps[2:])
     active.definition = replace(active.definition, steps=steps)
-    the_gate.outages.add(now.now_ms() - 30_000, now.now_ms() - 1_000)
+    the_gate.outages.add(now.now_ms() - 30_000, now.now_ms() - RECOVERY_MS)
     the_gate.probe = Probe(first_ms + 900, {})
     assert the_gate.counting_ms(active, first_ms) == first_ms + 499
-    the_gate.probe = Probe(first_ms + 500 + 29_000 + RECOVERY_MS, {})
+    the_gate.probe = Probe(first_ms + 500 + 30_000, {})
     assert the_gate.counting_ms(active, first_ms) == the_gate.probe.at_ms
 
 
