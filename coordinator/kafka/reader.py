@@ -158,16 +158,16 @@ class Reader:
         for partition, ownership, position in self.ready():
             way = self._way(partition)
             if way is not None and way is not ownership.way:  # without one, the next fetch makes one
-                await self._compare_one(partition, ownership, position, way)
+                try:
+                    await self._compare_one(partition, ownership, position, way)
+                except KafkaError:
+                    await asyncio.sleep(_PAUSE_AFTER_ERROR_S)
+                    return  # one pause for all partitions: a poll keeps its time
 
     async def _compare_one(self, partition: int, ownership: Ownership, position: int, way: object) -> None:
         tp, moves = TopicPartition(self._topic, partition), ownership.moves
         mark = self._marks.before(partition, position)
-        try:
-            found = mark is None or await is_there(self.consumer, tp, mark, fetch_bytes=self._fetch_bytes)
-        except KafkaError:
-            await asyncio.sleep(_PAUSE_AFTER_ERROR_S)
-            return
+        found = mark is None or await is_there(self.consumer, tp, mark, fetch_bytes=self._fetch_bytes)
         if found is None or self.membership.owned.get(partition) is not ownership or ownership.moves != moves:
             return
         if not found:
