@@ -333,11 +333,9 @@ class BatchWorker:
     def _decide_timers(self, draft: Draft, active: ActiveSaga) -> list[str]:
         """Add what the timers of a saga cause; answers whose actions came to nothing."""
         overdue: list[str] = []
-        now_ms = self._now.now_ms()
-        holding = self._flow.holding(now_ms)
+        holding = self._flow.holding(self._now.now_ms())
         # Postgres may have kept us waiting since the gate was asked: what came due meanwhile is for the next pass.
-        until_ms = self._timers.counting_ms.get(active.id, now_ms)
-        for timer in machine.due(active.definition, active.saga, now_ms=until_ms):
+        for timer in machine.due(active.definition, active.saga, now_ms=self._timers.counting_ms[active.id]):
             moved = self._decide(draft, active, timer, holding)
             if moved and isinstance(timer, DeadlinePassed) and timer.direction is Direction.ACTION:
                 overdue.append(active.definition.steps[active.definition.index[timer.step_name]].participant)

@@ -146,6 +146,7 @@ async def test_a_saga_that_does_not_reach_its_queue_stays_where_timers_find_it()
         await bench.worker._hold_back()
     assert bench.cache.all() == [active]
     bench.queues.away = False
+    bench.let_through([active])
     await bench.worker._fire([active])
     await bench.worker._hold_back()
     assert [hold.saga_id for hold in bench.queues.queue] == [active.id]
