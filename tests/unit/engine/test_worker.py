@@ -378,21 +378,6 @@ async def test_one_locked_row_stops_no_other_timer() -> None:
     assert bench.store.committed > before
 
 
-async def test_a_saga_whose_command_is_unsent_waits_with_its_deadline_and_holds_up_nobody() -> None:
-    """Its deadline begins anew; the timers of the others happen in the same pass."""
-    bench = Bench()
-    bench.store.go.set()
-    await bench.worker.handle([(0, [bench.start("a"), bench.start("b")])])
-    await bench.worker.land()
-    ready = [active for active in map(bench.cache.get, _started(bench)) if active is not None]
-    bench.store.unsent = {ready[0].id}
-    bench.pass_an_hour()
-    bench.let_through(ready)
-    await bench.worker._fire(ready)
-    events = {row[0]: row[3] for batch in bench.store.batches[1:] for row in batch.logs}
-    assert events == {ready[0].id: "PublicationDelayed", ready[1].id: "DeadlinePassed"}
-
-
 def _started(bench: Bench) -> list[str]:
     return [row[2] for row in bench.store.batches[0].starts]
 
