@@ -21,7 +21,7 @@ pytestmark = pytest.mark.timeout(300)
 STARTS = 1_000
 AT_ONCE = 50
 IN_PROGRESS = 20
-SHARE_S = 30.0
+SHARE_S = 15.0
 LIMITS = {"SAGA_API__RATE_PER_SECOND": "2", "SAGA_API__RATE_BURST": "20"}
 ENDED = "SELECT count(*) = $3 FROM saga WHERE business_key = ANY($1) AND status = $2"
 
