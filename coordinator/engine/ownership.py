@@ -169,16 +169,23 @@ class Ownership:
         self._resets[reset.partition] = reset.earliest
 
     async def follow_resets(self) -> None:
-        """Let the recorded offsets go where the inbox went, before records from there are taken for old ones."""
-        if not self._resets:
+        """Let the recorded offsets go where the inbox went, before records from there are taken for old ones.
+
+        A reset of a partition that is not ours (any more) waits until it is: whoever has it meanwhile need not know.
+        """
+        if self._resets.keys().isdisjoint(self.owned):
             return
         async with self.turn:
             await self.quiesce()
             resets = {part: offset for part, offset in self._resets.items() if part in self.owned}
+            if not resets:
+                return
             await self._store.rewind([(part, self.owned[part].epoch, offset) for part, offset in resets.items()])
-            self._resets.clear()
             for part, offset in resets.items():
+                del self._resets[part]
                 self.owned[part].next_offset = offset
+                # The batch in hand may have failed since, or a claim come: both send the inbox where Postgres stood.
+                self._seek(self.owned[part])
             self.rewinds += len(resets)
 
     def fence(self, part: int, next_offset: int, verdicts: list[int]) -> Fence:
@@ -253,7 +260,6 @@ class Ownership:
                 if part not in self._given:  # the group has taken it away meanwhile
                     continue
                 self._parked.pop(part, None)
-                self._resets.pop(part, None)
                 self.owned[part] = owned
                 self._seek(owned)
         log.info("partitions_owned", partitions=sorted(taken), kept=sorted(kept), owner=self.owner)

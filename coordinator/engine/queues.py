@@ -7,7 +7,7 @@ its queue wakes at once and is held again; one that left its step behind and not
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from coordinator.engine.cache import ActiveSaga, SagaCache, from_row
 from coordinator.engine.clock import DatabaseClock
@@ -72,15 +72,17 @@ class Queues:
         limit = LEFT_OVER_MAX if participant in self._left_over else room
         return await self._store.held(participant, list(parts), limit)
 
-    async def leave(self, participant: str, saga_ids: Sequence[str], *, left_over: bool) -> None:
-        """Let sagas leave a queue; `left_over` says that none of them was held."""
+    async def leave(
+        self, participant: str, saga_ids: Sequence[str], epochs: Mapping[int, int], *, left_over: bool
+    ) -> None:
+        """Let sagas leave a queue whose partitions are in these epochs; `left_over` says that none of them was held."""
         if left_over:
             self._left_over.add(participant)
         else:
             self._left_over.discard(participant)
         if saga_ids:
             # A release that nobody hears of may come late: it must not take out who has come to the queue since.
-            gone = await self._store.release(participant, saga_ids, self._now.now_ms())
+            gone = await self._store.release(participant, saga_ids, self._now.now_ms(), epochs)
             self._flow.unqueue(participant, gone)
 
     def _holds(self, active: ActiveSaga) -> list[Hold]:

@@ -282,7 +282,8 @@ class BatchWorker:
     async def _release(self, participant: str, room: int) -> None:
         """Issue the steps that have waited longest for a participant."""
         owned = self._ownership.owned
-        heads = await self._queues.heads(participant, owned, room)
+        epochs = {part: one.epoch for part, one in owned.items()}
+        heads = await self._queues.heads(participant, epochs, room)
         loaded, _ = await self._decider.load(heads)
         known = {saga_id: loaded.get(saga_id) or self._cache.get(saga_id) for saga_id in heads}
         waiting = [active for active in known.values() if active is not None and is_held(active, participant)]
@@ -293,7 +294,7 @@ class BatchWorker:
         for saga_id in still:
             self._cache.evict(saga_id)
         gone = [saga_id for saga_id in heads if saga_id not in still]
-        await self._queues.leave(participant, gone, left_over=bool(heads) and not waiting)
+        await self._queues.leave(participant, gone, epochs, left_over=bool(heads) and not waiting)
 
     async def _fire_group(self, group: list[ActiveSaga], decide: _Decide, *, sent: bool = True) -> None:
         """Let the timers of sagas happen, all at once, else in halves, until what does not fit stands alone.

@@ -7,7 +7,7 @@ loses its connection raises Unavailable and leaves the outcome open: the stateme
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import asyncpg
@@ -192,9 +192,15 @@ class PostgresStore:
         """Ids of the oldest sagas of these partitions that queue for a participant."""
         return [row["id"] for row in await self._side.fetch("held_sagas", participant, parts, limit)]
 
-    async def release(self, participant: str, saga_ids: Sequence[str], before_ms: int) -> int:
-        """Let sagas that were held before a moment queue for a participant no longer; answers how many did."""
-        row = await self._side.fetchrow("release_sagas", participant, sorted(saga_ids), before_ms)
+    async def release(
+        self, participant: str, saga_ids: Sequence[str], before_ms: int, epochs: Mapping[int, int]
+    ) -> int:
+        """Let sagas that were held before a moment queue for a participant no longer; answers how many did.
+
+        Only those of partitions that are in these epochs: their next owner knows better whom it holds.
+        """
+        of = (list(epochs), list(epochs.values()))
+        row = await self._side.fetchrow("release_sagas", participant, sorted(saga_ids), before_ms, *of)
         return int(row["sagas"])
 
     async def count_held(self, parts: Sequence[int]) -> dict[str, int]:

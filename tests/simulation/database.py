@@ -265,9 +265,10 @@ class Database:
         found = (saga_id for (name, saga_id), (part, _) in self.held.items() if name == participant and part in parts)
         return sorted(found)[:limit]
 
-    def release(self, participant: str, saga_ids: Iterable[str], before_ms: int) -> int:
-        keys = [(participant, saga_id) for saga_id in saga_ids]
-        gone = [key for key in keys if key in self.held and self.held[key][1] < before_ms]
+    def release(self, participant: str, saga_ids: Iterable[str], before_ms: int, epochs: Mapping[int, int]) -> int:
+        ours = {part for part, epoch in epochs.items() if part in self.shards and self.shards[part].epoch == epoch}
+        found = ((key, self.held[key]) for saga_id in saga_ids if (key := (participant, saga_id)) in self.held)
+        gone = [key for key, (part, since_ms) in found if part in ours and since_ms < before_ms]
         for key in gone:
             del self.held[key]
         return len(gone)

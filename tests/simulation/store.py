@@ -78,8 +78,10 @@ class SimulatedStore:
     async def held(self, participant: str, parts: Sequence[int], limit: int) -> list[str]:
         return await self.query(lambda: self._database.held_of(participant, parts, limit))
 
-    async def release(self, participant: str, saga_ids: Sequence[str], before_ms: int) -> int:
-        return await self.query(lambda: self._database.release(participant, saga_ids, before_ms))
+    async def release(
+        self, participant: str, saga_ids: Sequence[str], before_ms: int, epochs: Mapping[int, int]
+    ) -> int:
+        return await self.query(lambda: self._database.release(participant, saga_ids, before_ms, epochs))
 
     async def count_held(self, parts: Sequence[int]) -> dict[str, int]:
         return await self.query(lambda: self._database.count_held(parts))

@@ -1,7 +1,13 @@
 -- release_sagas: sagas that do not queue for a participant any more, as far as they were held before a moment ($3): this
--- statement may come late, when they are held anew. Found one by one through the key, for the reason
+-- statement may come late, when they are held anew. Neither may it come from an owner of before, whose memory of a saga
+-- is old: only partitions count that are in the epochs given ($4, $5). Found one by one through the key, for the reason
 -- that commit_batch gives. Answers how many did.
-WITH gone AS (
+WITH ours AS (
+    SELECT s.part
+    FROM shard AS s
+    JOIN unnest($4::smallint[], $5::bigint[]) AS o (part, epoch) ON s.part = o.part AND s.epoch = o.epoch
+),
+gone AS (
     DELETE FROM held_step AS h
     USING (
         SELECT found.ctid AS place
@@ -9,6 +15,7 @@ WITH gone AS (
         CROSS JOIN LATERAL (
             SELECT y.ctid FROM held_step AS y WHERE y.participant = $1 AND y.saga_id = x.saga_id
                 AND y.held_at < to_timestamp($3::bigint::double precision / 1000)
+                AND y.part IN (SELECT part FROM ours)
             LIMIT 1
         ) AS found
     ) AS left_over

@@ -205,9 +205,22 @@ async def test_sagas_queue_for_a_participant(port: Port) -> None:
     assert await port.store.held(name, [port.part + 1], 10) == []
     assert (await port.store.count_held([port.part]))[name] == 2
     assert await port.store.queues([name, "nobody"]) == {name}
-    assert await port.store.release(name, ids, now_ms - 60_000) == 0
-    assert await port.store.release(name, [ids[0], ids[2]], now_ms + 60_000) == 1
+    ours = {port.part: (await port.fence()).epoch}
+    assert await port.store.release(name, ids, now_ms - 60_000, ours) == 0
+    assert await port.store.release(name, [ids[0], ids[2]], now_ms + 60_000, ours) == 1
     assert await port.store.held(name, [port.part], 10) == ids[1:2]
+
+
+async def test_who_owned_a_partition_before_lets_nobody_go(port: Port) -> None:
+    """What it remembers of a saga may be old, and a release has no version to be refused by: its epoch is."""
+    name, made = f"p{secrets.token_hex(4)}", await port.begun(1)
+    ids, now_ms = [one.id for one in made], await port.store.now_ms()
+    before, now = (await port.fence()).epoch, (await port.fence("two")).epoch
+    await port.store.hold([Hold(ids[0], 1, name, now_ms + 60_000, None)])
+    for epochs in ({port.part: before}, {port.part + 1: now}, {}):
+        assert await port.store.release(name, ids, now_ms + 60_000, epochs) == 0
+    assert await port.store.held(name, [port.part], 10) == ids
+    assert await port.store.release(name, ids, now_ms + 60_000, {port.part: now, port.part + 1: 1}) == 1
 
 
 def test_the_simulator_knows_every_column() -> None:

@@ -22,6 +22,11 @@ def someone() -> str:
     return f"participant-{uuid4()}"
 
 
+async def owned(store: PostgresStore) -> dict[int, int]:
+    """Claim every partition; answers their epochs."""
+    return {claim.part: claim.epoch for claim in await store.claim(dict.fromkeys(EVERYWHERE, 0), "us", "cluster")}
+
+
 async def test_a_held_saga_waits_without_a_deadline(
     store: PostgresStore, plain: Connection, workload: Workload
 ) -> None:
@@ -67,8 +72,9 @@ async def test_coming_and_going_twice_is_harmless(store: PostgresStore, workload
     assert await store.hold(holds(workload, [*sagas, sagas[0]], name)) == [name] * 2
     assert await store.hold(holds(workload, sagas, name)) == []
     ids = [one.id for one in sagas]
-    assert await store.release(name, ids, LATER_MS) == 2
-    assert await store.release(name, ids, LATER_MS) == 0
+    epochs = await owned(store)
+    assert await store.release(name, ids, LATER_MS, epochs) == 2
+    assert await store.release(name, ids, LATER_MS, epochs) == 0
 
 
 async def test_a_release_that_comes_late_takes_nobody_out_who_came_since(
@@ -81,7 +87,7 @@ async def test_a_release_that_comes_late_takes_nobody_out_who_came_since(
     while await store.now_ms() <= decided_ms:
         continue  # its clock must have gone on
     assert await store.hold(holds(workload, [saga], name)) == []
-    assert await store.release(name, [saga.id], decided_ms) == 0
+    assert await store.release(name, [saga.id], decided_ms, await owned(store)) == 0
     assert await store.held(name, EVERYWHERE, 1) == [saga.id]
 
 
@@ -91,5 +97,5 @@ async def test_a_saga_may_queue_for_two_participants(store: PostgresStore, workl
     both = [hold for name in names for hold in holds(workload, [saga], name)]
     assert sorted(await store.hold(both)) == names
     assert await store.queues([*names, someone()]) == set(names)
-    await store.release(names[0], [saga.id], LATER_MS)
+    await store.release(names[0], [saga.id], LATER_MS, await owned(store))
     assert await store.queues(names) == {names[1]}

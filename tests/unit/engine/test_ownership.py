@@ -12,6 +12,7 @@ import pytest
 from coordinator.engine.cache import SagaCache
 from coordinator.engine.ownership import RECLAIM_S, Ownership
 from coordinator.errors import Unavailable
+from coordinator.kafka import OffsetReset
 from tests.simulation.database import Database
 from tests.simulation.faults import RATES, Faults
 from tests.simulation.process import Life
@@ -31,7 +32,9 @@ class Clock:
 
 
 class Inbox:
-    """An empty partition, and where it was told to go on."""
+    """Partitions that end somewhere, and where it was told to go on."""
+
+    end = 0
 
     def __init__(self) -> None:
         self.sought: list[tuple[int, int]] = []
@@ -46,7 +49,7 @@ class Inbox:
         return dict.fromkeys(partitions, 0)
 
     async def end_offsets(self, partitions: Sequence[int]) -> dict[int, int]:
-        return dict.fromkeys(partitions, 0)
+        return dict.fromkeys(partitions, self.end)
 
 
 class Desk:
@@ -65,6 +68,13 @@ class Desk:
 
     async def _sweep(self, parts: Any) -> None:
         self.swept.append(sorted(parts))
+
+    async def read(self, offset: int) -> None:
+        """Own a partition that was read so far, and goes on a little."""
+        await self.ownership.on_assigned({0})
+        self.database.rewind([(0, self.ownership.owned[0].epoch, offset)])
+        self.inbox.end = offset + 10
+        await self.ownership.recover()
 
     async def lose(self, owner: str = "somebody late") -> None:
         """Let a claim arrive that is not due any more, and find out by a fence."""
@@ -107,6 +117,48 @@ async def test_what_the_group_took_away_is_not_taken_back() -> None:
     await desk.ownership.reclaim()
     assert set(desk.ownership.owned) == {1}
     assert desk.database.shards[0].owner == "the next owner"
+
+
+async def test_a_log_that_is_another_one_is_read_from_its_start_whatever_becomes_of_the_batch_in_hand() -> None:
+    """Nobody hears of its commit, so the inbox is sent where Postgres stands; the reset comes after that and wins."""
+    desk = Desk()
+    await desk.read(27)
+    marks = desk.ownership.marks()
+    desk.ownership.on_reset(OffsetReset("replies", 0, 27, 3))
+    desk.ownership.quiesce = desk.ownership.recover
+    await desk.ownership.follow_resets()
+    assert desk.inbox.sought[-1] == (0, 3)
+    assert desk.database.shards[0].next_offset == desk.ownership.owned[0].next_offset == 3
+    assert desk.ownership.unmoved(marks) == {}
+    assert desk.ownership.rewinds == 1
+
+
+@pytest.mark.parametrize("follow", [True, False])
+async def test_a_reset_waits_until_its_partition_is_ours_again(*, follow: bool) -> None:
+    """Its log has grown past the recorded offset: whoever has it in between, or takes it anew, cannot see the cut."""
+    desk = Desk()
+    await desk.read(27)
+    desk.ownership.on_reset(OffsetReset("replies", 0, 27, 0))
+    await desk.ownership.on_revoked({0})
+    if follow:
+        await desk.ownership.follow_resets()
+    await desk.ownership.on_assigned({0})
+    assert desk.inbox.sought[-1] == (0, 27)
+    await desk.ownership.follow_resets()
+    assert desk.inbox.sought[-1] == (0, 0)
+    assert desk.database.shards[0].next_offset == 0
+    await desk.ownership.follow_resets()
+    assert desk.ownership.rewinds == 1
+
+
+async def test_a_reset_of_a_partition_that_the_batch_in_hand_has_lost_is_no_error() -> None:
+    """Its fence finds out that somebody else has claimed it: there is nothing to rewind."""
+    desk = Desk()
+    await desk.read(27)
+    desk.ownership.on_reset(OffsetReset("replies", 0, 27, 0))
+    desk.ownership.quiesce = desk.lose
+    await desk.ownership.follow_resets()
+    assert desk.database.shards[0].next_offset == 27
 
 
 async def test_two_who_were_told_the_same_do_not_fight_all_the_time() -> None:

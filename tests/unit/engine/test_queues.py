@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 
@@ -32,12 +32,15 @@ class QueueStore(SlowStore):
         return [hold.participant for hold in holds]
 
     async def held(self, participant: str, parts: Sequence[int], limit: int) -> list[str]:
-        assert parts == [0]
+        assert list(parts) == [0]
         self.asked.append(limit)
         return sorted(hold.saga_id for hold in self.queue if hold.participant == participant)[:limit]
 
-    async def release(self, participant: str, saga_ids: Sequence[str], before_ms: int) -> int:
+    async def release(
+        self, participant: str, saga_ids: Sequence[str], before_ms: int, epochs: Mapping[int, int]
+    ) -> int:
         assert before_ms >= NOW_MS
+        assert epochs == {0: 1}
         before = len(self.queue)
         self.queue = [one for one in self.queue if one.participant != participant or one.saga_id not in saga_ids]
         return before - len(self.queue)
