@@ -135,6 +135,18 @@ def test_a_tree_that_changes_meanwhile_is_not_proven(tmp_path: Path, said: list[
     assert "what it reads has changed meanwhile" in said[-1]
 
 
+def test_a_tier_that_fails_has_failed_whatever_it_wrote(tmp_path: Path, said: list[str]) -> None:
+    """A campaign adds the seeds that it found to what it reads: a person is still told what is broken."""
+    bad, state = program("bad", "print('seed 12 is broken')", "sys.exit(1)"), tmp_path / "state"
+    runner = Runner(tmp_path, state, said.append)
+
+    def look(_: Tier) -> Revision:
+        return Revision(HERE.commit, "2") if (state / "bad.log").exists() else HERE
+
+    assert not Proof([bad], Records(state), runner, look, MACHINE, said.append).run([bad])
+    assert "seed 12 is broken" in said[-1]
+
+
 def test_a_commit_meanwhile_that_changes_nothing_of_it_does_no_harm(tmp_path: Path, said: list[str]) -> None:
     """It was proven of the commit at which it began, and of every one with the same content."""
     one, state = passing("one"), tmp_path / "state"
