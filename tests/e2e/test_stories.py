@@ -14,6 +14,8 @@ from tests.e2e.definitions import PATIENT, UNDO_ATTEMPTS, hasty
 from tests.e2e.orders import ACTIONS, REFUSED, STEPS, order, undone
 from tests.e2e.world import Coordinator, Saga, World, event_headers
 
+LATE_S = 15.0  # longer than a hasty step may take after what looked like an outage: of Kafka, on a machine that is busy
+
 
 @pytest.fixture(scope="module")
 async def coordinator(world: World) -> Coordinator:
@@ -93,7 +95,7 @@ async def test_a_success_after_the_undo_revives_nothing(world: World, coordinato
     """A success that arrives when its step is undone is noted in the log; the saga stays failed, nothing comes back."""
     late = order()
     before = {name: await verdicts(world, name) for name in ("applied", "stale", "duplicate")}
-    await world.fault("payment", "slow", command="ProcessPayment", match=late["order_id"], seconds=3.0)
+    await world.fault("payment", "slow", command="ProcessPayment", match=late["order_id"], seconds=LATE_S)
     [saga] = await ended(world, coordinator, [late], hasty("process_payment"))
     expected = ["ReserveItems", "ProcessPayment", "RefundPayment", "ReleaseReservation"]
     assert saga["status"] == "failed"

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from deploy.local.kafka_jvm import JvmBroker
+from deploy.local.places import PROJECT
 from deploy.local.processes import free_port
 from deploy.local.stack import LocalStack
-from tests.e2e.world import Coordinator, World
+from tests.e2e.orders import order
+from tests.e2e.world import PARTITIONS, Coordinator, World
 from tests.faults.definitions import BRIEF, BRIEF_S
 from tests.faults.listeners import listen_beside
 from tests.faults.load import Say, under_load
@@ -26,6 +29,8 @@ FROZEN_S = 20.0
 SLOW_S = 15.0
 LATENCY_S = 0.5
 CUT = 0.3  # of the newest segment's batches
+SEMANTICS = PROJECT / "docs" / "semantics.md"
+ENDED = "SELECT count(*) = $1 FROM saga WHERE status = 'completed'"
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +103,36 @@ async def test_a_broker_that_forgets_commands(
         await asyncio.to_thread(kafka.start)
         await load.measure("broker restarted without the last commands to payment", BOUND_S)
     assert coordinator.child.exit_code is None
+
+
+async def test_a_cut_that_no_coordinator_lived_through(
+    world: World, kafka: JvmBroker, coordinator: Coordinator
+) -> None:
+    """Whoever begins after it passes over what took the place of the lost records; the remedy of rule 16 reads them."""
+    first = [order() for _ in range(8 * PARTITIONS)]
+    await world.request_starts(first)
+    await world.until(ENDED, len(first))
+    await world.rest()
+    before = await world.end_offsets()
+    assert await coordinator.stop() == 0
+    await asyncio.to_thread(kafka.kill)
+    assert cut_tail(_logs(kafka), f"{world.prefix}replies", CUT)
+    await asyncio.to_thread(kafka.start)
+    after = await world.end_offsets()
+    lost = max(before[part] - after[part] for part in before)
+    later = [order() for _ in range((lost + 3) * PARTITIONS)]
+    await world.request_starts(later)
+
+    unaware = await world.launched("unaware")
+    await world.rest()
+    assert len(first) < await world.value("SELECT count(*) FROM saga") < len(first) + len(later)
+    assert await unaware.stop() == 0
+
+    (remedy,) = re.findall(r"`(UPDATE shard SET [^`]+)`", SEMANTICS.read_text())
+    await world.rows(remedy)
+    await world.launched("told")
+    await world.until(ENDED, len(first) + len(later))
+    await world.check(count=len(first) + len(later))
 
 
 def _logs(kafka: JvmBroker) -> Path:
