@@ -68,7 +68,7 @@ class ObservedTimers:
         if not sagas:
             self._probe = None
             return 0
-        early = [each.id for each in sagas if not _is_due(each, now_ms)]
+        early = {each.id: each.written for each in sagas if not _is_due(each, now_ms)}
         if early:
             await self._store.push_wake(early)
         ready = [each for each in sagas if _is_due(each, now_ms)]

@@ -172,6 +172,7 @@ class Engine:
                 if polled:
                     await self.worker.handle(polled)
                     self._moved_at = self._clock.monotonic()
+                await self.ownership.follow_resets()  # before firing: what was answered may have to be read again
                 await self.worker.fire()
             except Unavailable as error:
                 log.warning("engine_waits", reason=str(error))

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 import structlog
@@ -127,6 +127,10 @@ class Ownership:
             self._given -= partitions
             self._lost.clear()
             self._losses.clear()
+            try:
+                await self._move_back(self._reset_of(partitions & self.owned.keys()))
+            except Unavailable as error:
+                log.warning("reset_postponed", reason=str(error))
             leaving = {part: self.owned.pop(part) for part in partitions if part in self.owned}
             self._parked.update(leaving)
             if self._events is not None:
@@ -177,16 +181,12 @@ class Ownership:
             return
         async with self.turn:
             await self.quiesce()
-            resets = {part: offset for part, offset in self._resets.items() if part in self.owned}
-            if not resets:
-                return
-            await self._store.rewind([(part, self.owned[part].epoch, offset) for part, offset in resets.items()])
-            for part, offset in resets.items():
-                del self._resets[part]
-                self.owned[part].next_offset = offset
+            moved = await self._move_back(self._reset_of(self.owned))
+            for owned in moved:
                 # The batch in hand may have failed since, or a claim come: both send the inbox where Postgres stood.
-                self._seek(self.owned[part])
-            self.rewinds += len(resets)
+                self._seek(owned)
+            if self._reset_of(self.owned):
+                await self.recover()  # somebody has claimed them: their resets wait
 
     def fence(self, part: int, next_offset: int, verdicts: list[int]) -> Fence:
         """What the batch statement must find for a partition, and what it moves it to."""
@@ -281,12 +281,29 @@ class Ownership:
         outside = [owned for part, owned in taken.items() if not firsts[part] <= owned.next_offset <= ends[part]]
         if not outside:
             return
-        self.rewinds += len(outside)
         for owned in outside:
             log.error("offset_outside_of_log", partition=owned.part, offset=owned.next_offset, alert=True)
-        await self._store.rewind([(owned.part, owned.epoch, firsts[owned.part]) for owned in outside])
-        for owned in outside:
-            owned.next_offset = firsts[owned.part]
+            self._resets[owned.part] = firsts[owned.part]  # the log may have grown past it when this is tried again
+        await self._move_back([(owned, firsts[owned.part]) for owned in outside])
+
+    def _reset_of(self, parts: Iterable[int]) -> list[tuple[Owned, int]]:
+        """Which of these partitions of ours are to be read again, and from where."""
+        return [(self.owned[part], self._resets[part]) for part in parts if part in self._resets]
+
+    async def _move_back(self, places: Sequence[tuple[Owned, int]]) -> list[Owned]:
+        """Record that partitions are read again from an offset; answers those that are ours still.
+
+        It is another epoch: a batch of before that is still on its way would find its offset again, once that was read.
+        """
+        if not places:
+            return []
+        epochs = await self._store.rewind([(owned.part, owned.epoch, offset) for owned, offset in places])
+        moved = [(owned, offset) for owned, offset in places if owned.part in epochs]
+        for owned, offset in moved:
+            owned.epoch, owned.next_offset = epochs[owned.part], offset
+            self._resets.pop(owned.part, None)
+        self.rewinds += len(moved)
+        return [owned for owned, _ in moved]
 
     def _seek(self, owned: Owned) -> None:
         owned.seeks += 1

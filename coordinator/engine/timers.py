@@ -267,20 +267,23 @@ class Timers:
         return [saga_id for saga_id in due if saga_id not in self._wheel and saga_id not in self._waiting]
 
     async def take_up(self, saga_ids: list[str]) -> None:
-        """Arm sagas that `refill` found; those whose deadline has moved on wake later."""
-        early: list[str] = []
+        """Arm sagas that `refill` found; those whose deadline has moved on wake later.
+
+        Or somebody else has written the row and we have not heard of it: what memory has is forgotten, and read anew.
+        """
+        early: dict[str, int] = {}
         before_ms = self.horizon_ms
         for saga_id in saga_ids:
             active = self._cache.get(saga_id)
             if active is None:
                 continue
             deadline_ms = active.saga.waking_ms
-            if deadline_ms is not None and deadline_ms > before_ms:
-                early.append(saga_id)
+            if deadline_ms is None or deadline_ms > before_ms:
+                early[saga_id] = active.saga.version
             else:
                 self.arm(active, deadline_ms)
-        if early:
-            await self._store.push_wake(early)
+        for saga_id in await self._store.push_wake(early) if early else ():
+            self._cache.evict(saga_id)
 
     def due(self, owned: dict[int, Owned]) -> list[ActiveSaga]:
         """Take the sagas whose timers may fire now; those that the gate holds stay.

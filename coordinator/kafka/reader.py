@@ -223,7 +223,7 @@ class Reader:
                 await asyncio.sleep(_PAUSE_AFTER_ERROR_S)
                 raise Unavailable(f"{self._topic}-{partition} cannot be fetched: {error!r}") from error
             is_ours = self.membership.owned.get(partition) is ownership and ownership.moves == mark
-            if is_ours and reading.next_offset > ownership.position:
+            if is_ours and self._is_compared(partition, ownership) and reading.next_offset > ownership.position:
                 self.membership.set_position(partition, ownership, reading.next_offset)
                 found = self._sorted(partition, reading)
                 for item in reading.items[-1:]:

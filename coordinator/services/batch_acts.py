@@ -140,7 +140,7 @@ class BatchActs:
         if not isinstance(decision, Moved):
             raise Conflict(decision.reason)
         check_result(active, verb)
-        draft.move(active, active.saga, event, decision, now_ms, roll)
+        draft.move(active, active.saga, event, decision, now_ms, roll, holding=True)
         draft.batch.audit(
             act_of(active.saga, decision.saga, verb.actor, batch.verb, verb.reason, request_id_of_batch(batch))
         )

@@ -178,9 +178,14 @@ class PostgresStore:
         """Ids of sagas of these partitions that wake before a moment, earliest first."""
         return [row["id"] for row in await self._side.fetch("due_sagas", parts, before_ms, limit)]
 
-    async def push_wake(self, saga_ids: Sequence[str]) -> None:
-        """Let sagas that woke too early wake at their deadlines instead."""
-        await self._side.fetch("push_wake", sorted(saga_ids))
+    async def push_wake(self, seen: Mapping[str, int]) -> list[str]:
+        """Let sagas that woke too early wake at their deadlines instead; `seen` says at which versions they were.
+
+        Answers those that are at another version by now: they are left alone.
+        """
+        ordered = sorted(seen.items())
+        rows = await self._side.fetch("push_wake", *zip(*ordered, strict=True))
+        return [row["id"] for row in rows]
 
     async def hold(self, holds: Sequence[Hold]) -> list[str]:
         """Let sagas queue for participants; answers the participant of each that came to a queue."""
@@ -251,9 +256,13 @@ class PostgresStore:
         rows = await self._side.fetch("read_shards", parts)
         return [Shard(row["part"], row["epoch"], row["owner"], row["cluster_id"], row["next_offset"]) for row in rows]
 
-    async def rewind(self, rewinds: Sequence[tuple[int, int, int]]) -> None:
-        """Begin (partition, epoch, first offset) anew: the recorded offset is not in the log."""
-        await self._side.fetch("rewind_shards", *zip(*rewinds, strict=True))
+    async def rewind(self, rewinds: Sequence[tuple[int, int, int]]) -> dict[int, int]:
+        """Begin (partition, epoch, first offset) anew: the recorded offset is not in the log.
+
+        Answers the new epochs, by partition, of those that were in theirs.
+        """
+        rows = await self._side.fetch("rewind_shards", *zip(*rewinds, strict=True))
+        return {row["part"]: row["epoch"] for row in rows}
 
     async def logged(self, sagas: Sequence[tuple[str, int]]) -> list[tuple[str, int, bytes]]:
         """The log's entries of sagas at versions, of the last minutes: (saga id, version, data)."""

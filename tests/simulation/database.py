@@ -243,11 +243,15 @@ class Database:
         ]
         return [saga_id for _, saga_id in sorted(rows)[:limit]]
 
-    def push_wake(self, saga_ids: Iterable[str]) -> None:
-        for saga_id in saga_ids:
+    def push_wake(self, seen: Mapping[str, int]) -> list[str]:
+        moved: list[str] = []
+        for saga_id, version in seen.items():
             row = self.sagas[saga_id]
-            if row.wake_ms is not None and row.deadline_ms is not None and row.wake_ms < row.deadline_ms:
+            if row.version != version:
+                moved.append(saga_id)
+            elif row.wake_ms is not None and row.deadline_ms is not None and row.wake_ms < row.deadline_ms:
                 row.wake_ms = row.deadline_ms
+        return moved
 
     def hold(self, holds: Iterable[Hold]) -> list[str]:
         came: list[str] = []
@@ -312,12 +316,15 @@ class Database:
         found = [(part, self.shards[part]) for part in parts if part in self.shards]
         return [Shard(part, one.epoch, one.owner, one.cluster_id, one.next_offset) for part, one in found]
 
-    def rewind(self, rewinds: Iterable[tuple[int, int, int]]) -> None:
+    def rewind(self, rewinds: Iterable[tuple[int, int, int]]) -> dict[int, int]:
+        epochs: dict[int, int] = {}
         for part, epoch, first in rewinds:
             shard = self.shards[part]
             if shard.epoch == epoch:
+                epochs[part] = shard.epoch = epoch + 1
                 shard.first_offset = shard.next_offset = first
                 shard.verdicts = 0
+        return epochs
 
     def logged(self, sagas: Iterable[tuple[str, int]]) -> list[tuple[str, int, bytes]]:
         since_ms = self.now_ms() - 600_000

@@ -69,8 +69,8 @@ class SimulatedStore:
     async def due(self, parts: Sequence[int], before_ms: int, limit: int) -> list[str]:
         return await self.query(lambda: self._database.due(parts, before_ms, limit))
 
-    async def push_wake(self, saga_ids: Sequence[str]) -> None:
-        await self.query(lambda: self._database.push_wake(saga_ids))
+    async def push_wake(self, seen: Mapping[str, int]) -> list[str]:
+        return await self.query(lambda: self._database.push_wake(seen))
 
     async def hold(self, holds: Sequence[Hold]) -> list[str]:
         return await self.query(lambda: self._database.hold(holds))
@@ -105,8 +105,8 @@ class SimulatedStore:
     async def shards(self, parts: Sequence[int]) -> list[Shard]:
         return await self.query(lambda: self._database.read_shards(parts))
 
-    async def rewind(self, rewinds: Sequence[tuple[int, int, int]]) -> None:
-        await self.query(lambda: self._database.rewind(rewinds))
+    async def rewind(self, rewinds: Sequence[tuple[int, int, int]]) -> dict[int, int]:
+        return await self.query(lambda: self._database.rewind(rewinds))
 
     async def logged(self, sagas: Sequence[tuple[str, int]]) -> list[tuple[str, int, bytes]]:
         return await self.query(lambda: self._database.logged(sagas))

@@ -1,4 +1,13 @@
--- push_wake: a saga woke although its deadline has moved on since: wake at the deadline. The value comes from the
--- row itself, so a transition in between cannot be overwritten; the version stays.
-UPDATE saga SET wake_at = deadline
-WHERE id = ANY($1::uuid[]) AND wake_at < deadline
+-- push_wake: sagas woke although their deadlines have moved on since: each wakes at its deadline, if its row is at the
+-- version that was looked at. The value comes from the row itself; the version stays. Answers those at another version.
+WITH seen AS (
+    SELECT x.id, x.version FROM unnest($1::uuid[], $2::integer[]) AS x (id, version)
+),
+pushed AS (
+    UPDATE saga AS s SET wake_at = s.deadline
+    FROM seen AS x
+    WHERE s.id = x.id AND s.version = x.version AND s.wake_at < s.deadline
+)
+SELECT s.id::text AS id
+FROM seen AS x JOIN saga AS s ON s.id = x.id
+WHERE s.version <> x.version

@@ -19,7 +19,8 @@ gone AS (
             LIMIT 1
         ) AS found
     ) AS left_over
-    WHERE h.ctid = left_over.place
+    -- Looked at again if somebody has held it meanwhile: a place alone would be followed to the new row.
+    WHERE h.ctid = left_over.place AND h.held_at < to_timestamp($3::bigint::double precision / 1000)
     RETURNING 1
 )
 SELECT count(*)::integer AS sagas FROM gone

@@ -141,12 +141,26 @@ async def test_a_fence_lets_the_owner_pass_once(port: Port) -> None:
 async def test_a_partition_begins_anew(port: Port) -> None:
     """The owner may rewind it, nobody else; on another cluster its offsets mean nothing."""
     fence = await port.fence(first=5)
-    await port.store.rewind([(port.part, fence.epoch + 1, 1)])
+    assert await port.store.rewind([(port.part, fence.epoch + 1, 1)]) == {}
     assert [shard.next_offset for shard in await port.store.shards([port.part])] == [5]
-    await port.store.rewind([(port.part, fence.epoch, 1)])
-    assert [shard.next_offset for shard in await port.store.shards([port.part])] == [1]
+    assert await port.store.rewind([(port.part, fence.epoch, 1)]) == {port.part: fence.epoch + 1}
+    assert await port.store.rewind([(port.part, fence.epoch, 1)]) == {}
+    [shard] = await port.store.shards([port.part])
+    assert (shard.next_offset, shard.epoch, shard.owner) == (1, fence.epoch + 1, "one")
     [claim] = await port.store.claim({port.part: 3}, "one", "another cluster")
-    assert (claim.epoch, claim.next_offset) == (fence.epoch + 1, 3)
+    assert (claim.epoch, claim.next_offset) == (fence.epoch + 2, 3)
+
+
+async def test_a_batch_of_before_its_log_was_cut_finds_its_offset_no_more(port: Port) -> None:
+    """It stayed on its way while the partition was read anew, up to the very offset that it expects."""
+    late, anew = Batch(), Batch()
+    fence = await port.fence(first=7)
+    late.fences = [fence]
+    epochs = await port.store.rewind([(port.part, fence.epoch, 0)])
+    anew.fences = [fence._replace(epoch=epochs[port.part], from_offset=0, next_offset=fence.from_offset)]
+    await port.store.commit(anew)
+    with pytest.raises(FenceLost):
+        await port.store.commit(late)
 
 
 async def test_a_timer_waits_for_the_outbox(port: Port) -> None:
@@ -187,7 +201,9 @@ async def test_what_is_due_is_found_by_its_partition(port: Port) -> None:
     moved.moves = [(*move[:5], later_ms, *move[6:]) for move in moved.moves]
     await port.store.commit(moved)
     assert made[0].id in await port.store.due([port.part], later_ms - 1, 10)
-    await port.store.push_wake([made[0].id])
+    assert await port.store.push_wake({made[0].id: 1, made[1].id: 1}) == [made[0].id]
+    assert made[0].id in await port.store.due([port.part], later_ms - 1, 10)
+    assert await port.store.push_wake({made[0].id: 2}) == []
     assert made[0].id not in await port.store.due([port.part], later_ms - 1, 10)
 
 

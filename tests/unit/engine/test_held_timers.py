@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+
+import pytest
+from msgspec.structs import replace
 
 from coordinator.engine.timers import Timers
 from tests.unit.engine.test_worker import Bench, RealClock, _started
@@ -43,3 +47,33 @@ async def test_a_saga_whose_command_is_unsent_waits_with_its_deadline_and_holds_
     await bench.worker._fire(ready)
     events = {row[0]: row[3] for batch in bench.store.batches[1:] for row in batch.logs}
     assert events == {ready[0].id: "PublicationDelayed", ready[1].id: "DeadlinePassed"}
+
+
+class MovedOn:
+    """A store whose row somebody else has written: it is due, at another version than memory has."""
+
+    def __init__(self, version: int) -> None:
+        self.version = version
+
+    async def push_wake(self, seen: Mapping[str, int]) -> list[str]:
+        return [saga_id for saga_id, version in seen.items() if version != self.version]
+
+
+@pytest.mark.parametrize("waits_forever", [True, False])
+async def test_a_saga_that_wakes_before_its_time_is_read_anew_if_its_row_has_moved_on(*, waits_forever: bool) -> None:
+    """An operator has acted and the notice of it was lost: memory must not hide what the saga waits for now."""
+    bench = Bench()
+    bench.store.go.set()
+    await bench.worker.handle([(0, [bench.start("a")])])
+    await bench.worker.land()
+    [active] = [found for found in map(bench.cache.get, _started(bench)) if found is not None]
+    if waits_forever:
+        steps = tuple(replace(step, deadline_ms=None) for step in active.saga.steps)
+        active.saga = replace(active.saga, steps=steps, expires_ms=None)
+    nowhere: Any = bench.inbox
+    for version, kept in ((active.saga.version, active), (active.saga.version + 1, None)):
+        store: Any = MovedOn(version)
+        timers = Timers(store, nowhere, RealClock(), bench.now, bench.cache)
+        await timers.take_up([active.id])
+        assert bench.cache.get(active.id) is kept
+        assert timers.pending == 0

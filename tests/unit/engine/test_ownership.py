@@ -72,7 +72,8 @@ class Desk:
     async def read(self, offset: int) -> None:
         """Own a partition that was read so far, and goes on a little."""
         await self.ownership.on_assigned({0})
-        self.database.rewind([(0, self.ownership.owned[0].epoch, offset)])
+        shard = self.database.shards[0]
+        shard.first_offset = shard.next_offset = offset
         self.inbox.end = offset + 10
         await self.ownership.recover()
 
@@ -133,13 +134,30 @@ async def test_a_log_that_is_another_one_is_read_from_its_start_whatever_becomes
     assert desk.ownership.rewinds == 1
 
 
-@pytest.mark.parametrize("follow", [True, False])
-async def test_a_reset_waits_until_its_partition_is_ours_again(*, follow: bool) -> None:
-    """Its log has grown past the recorded offset: whoever has it in between, or takes it anew, cannot see the cut."""
+async def test_a_reset_leaves_with_its_partition() -> None:
+    """Its log has grown past the recorded offset: whoever has it next cannot see that it was cut."""
     desk = Desk()
     await desk.read(27)
     desk.ownership.on_reset(OffsetReset("replies", 0, 27, 0))
     await desk.ownership.on_revoked({0})
+    assert desk.database.shards[0].next_offset == 0
+    await desk.ownership.on_assigned({0})
+    await desk.ownership.follow_resets()
+    assert desk.inbox.sought[-1] == (0, 0)
+    assert desk.ownership.rewinds == 1
+
+
+@pytest.mark.parametrize("follow", [True, False])
+async def test_a_reset_that_cannot_be_recorded_waits_until_its_partition_is_ours_again(
+    monkeypatch: pytest.MonkeyPatch, *, follow: bool
+) -> None:
+    """Postgres is away while the partition leaves: nobody else knows that its log was cut."""
+    desk = Desk()
+    await desk.read(27)
+    desk.ownership.on_reset(OffsetReset("replies", 0, 27, 0))
+    with monkeypatch.context() as patch:
+        patch.setattr(desk.store, "rewind", _away)
+        await desk.ownership.on_revoked({0})
     if follow:
         await desk.ownership.follow_resets()
     await desk.ownership.on_assigned({0})
@@ -151,14 +169,47 @@ async def test_a_reset_waits_until_its_partition_is_ours_again(*, follow: bool) 
     assert desk.ownership.rewinds == 1
 
 
-async def test_a_reset_of_a_partition_that_the_batch_in_hand_has_lost_is_no_error() -> None:
-    """Its fence finds out that somebody else has claimed it: there is nothing to rewind."""
+@pytest.mark.parametrize("in_hand", [True, False])
+async def test_a_reset_of_a_partition_that_was_claimed_meanwhile_waits(*, in_hand: bool) -> None:
+    """A batch in hand finds it out, or the rewind itself; nothing is moved until the partition is ours again."""
     desk = Desk()
     await desk.read(27)
     desk.ownership.on_reset(OffsetReset("replies", 0, 27, 0))
-    desk.ownership.quiesce = desk.lose
+    if in_hand:
+        desk.ownership.quiesce = desk.lose
+    else:
+        desk.database.claim({0: 0}, "somebody late", "c")
     await desk.ownership.follow_resets()
+    assert desk.ownership.owned == {}
     assert desk.database.shards[0].next_offset == 27
+    desk.ownership.quiesce = desk.ownership.recover
+    desk.clock.now += RECLAIM_S
+    await desk.ownership.reclaim()
+    await desk.ownership.follow_resets()
+    assert desk.database.shards[0].next_offset == desk.ownership.owned[0].next_offset == 0
+    assert desk.inbox.sought[-1] == (0, 0)
+
+
+async def test_a_cut_that_a_claim_has_found_is_not_forgotten_because_postgres_was_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """When the claim is tried again, the log has grown past the recorded offset."""
+    desk = Desk()
+    await desk.read(27)
+    await desk.ownership.on_revoked({0})
+    desk.inbox.end = 10
+    rewind = desk.store.rewind
+
+    async def once(_: object) -> Any:
+        desk.inbox.end = 40
+        monkeypatch.setattr(desk.store, "rewind", rewind)
+        raise Unavailable("by the test")
+
+    monkeypatch.setattr(desk.store, "rewind", once)
+    await desk.ownership.on_assigned({0})
+    await desk.ownership.follow_resets()
+    assert desk.database.shards[0].next_offset == 0
+    assert desk.inbox.sought[-1] == (0, 0)
 
 
 async def test_two_who_were_told_the_same_do_not_fight_all_the_time() -> None:
