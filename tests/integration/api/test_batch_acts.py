@@ -7,6 +7,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from coordinator.engine.clock import DatabaseClock
@@ -29,16 +30,21 @@ from tests.integration.api.office import Commit, Office, SystemChance, SystemClo
 from tests.integration.api.server import order
 
 SCOPE = frozenset({"OrderFulfillment"})
+RESERVED = {
+    "step": "reserve_inventory",
+    "resolution": "completed",
+    "result": {"reservation_id": "reservation-1"},
+}
 
 
 class Desk:
     """An office with what batch operations need; every batch operation is about sagas of its own."""
 
-    def __init__(self, office: Office) -> None:
+    def __init__(self, office: Office, in_flight_max: int = 0) -> None:
         self.office = office
         self.batches = BatchStore(office.store, office.reads)
         self.operations = BatchOperations(self.batches, office.reads, SystemChance(), 50)
-        flow = Flow(FlowSettings(), office.registry.participants)
+        flow = Flow(FlowSettings(in_flight_max=in_flight_max), office.registry.participants)
         self.acts = BatchActs(
             office.store,
             self.batches,
@@ -126,6 +132,17 @@ async def test_an_act_whose_answer_was_lost_happens_once(desk: Desk) -> None:
         await desk.acts.act(record, items)
     assert {outcome.outcome for outcome in await desk.acts.act(record, items)} == {"done"}
     assert await desk.acts_of(record) == [1] * 5
+
+
+async def test_a_step_that_flow_control_holds_is_named_in_the_log(desk: Desk) -> None:
+    """Whoever decides the saga again from its log must come to the same: that nothing was issued."""
+    limited = Desk(desk.office, in_flight_max=1)
+    record, items = await limited.begun(1, "resolve", **RESERVED)
+    assert [outcome.outcome for outcome in await limited.acts.act(record, items)] == ["done"]
+    [row] = await limited.office.ask(
+        "SELECT data FROM saga_log WHERE saga_id = $1 AND version = 3 AND event = 'ResolveRequested'", items[0].saga_id
+    )
+    assert msgspec.json.decode(row["data"])["held"] == ["process_payment"]
 
 
 async def test_a_saga_that_moves_in_between_holds_nobody_up(desk: Desk) -> None:
