@@ -190,6 +190,40 @@ async def test_a_reset_of_a_partition_that_was_claimed_meanwhile_waits(*, in_han
     assert desk.inbox.sought[-1] == (0, 0)
 
 
+@pytest.mark.parametrize("leaves", [True, False])
+async def test_a_reset_whose_recording_nobody_heard_of_is_recorded_again(
+    monkeypatch: pytest.MonkeyPatch, *, leaves: bool
+) -> None:
+    """Postgres has it, in an epoch that we do not know: the partition is claimed anew, and read from its start."""
+    desk = Desk()
+    await desk.read(27)
+    desk.ownership.on_reset(OffsetReset("replies", 0, 27, 0))
+    rewind = desk.store.rewind
+
+    async def unheard(rewinds: Any) -> Any:
+        await rewind(rewinds)
+        raise Unavailable("by the test")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(desk.store, "rewind", unheard)
+        if leaves:
+            await desk.ownership.on_revoked({0})
+        else:
+            with pytest.raises(Unavailable):
+                await desk.ownership.follow_resets()
+    if leaves:
+        await desk.ownership.on_assigned({0})
+    else:
+        await desk.ownership.follow_resets()
+        assert desk.ownership.owned == {}
+        desk.clock.now += RECLAIM_S
+        await desk.ownership.reclaim()
+    await desk.ownership.follow_resets()
+    assert desk.ownership.owned[0].epoch == desk.database.shards[0].epoch
+    assert desk.database.shards[0].next_offset == desk.ownership.owned[0].next_offset == 0
+    assert desk.inbox.sought[-1] == (0, 0)
+
+
 async def test_a_cut_that_a_claim_has_found_is_not_forgotten_because_postgres_was_away(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
